@@ -1,0 +1,43 @@
+"""The core optimizer, and every name that `rai_toolbox.optim` has."""
+
+from xformopt.optim.batching import to_batch
+from xformopt.optim.chained import ChainedParamTransformingOptimizer
+from xformopt.optim.core import ParamTransformingOptimizer
+from xformopt.optim.frank_wolfe import FrankWolfe
+from xformopt.optim.inner import inner_optimizers
+from xformopt.optim.named import (
+    ClampedGradientOptimizer,
+    ClampedParameterOptimizer,
+    L1FrankWolfe,
+    L1NormedGradientOptim,
+    L1qFrankWolfe,
+    L1qNormedGradientOptim,
+    L2FrankWolfe,
+    L2NormedGradientOptim,
+    L2ProjectedOptim,
+    LinfFrankWolfe,
+    LinfProjectedOptim,
+    SignedGradientOptim,
+    TopQGradientOptimizer,
+)
+
+__all__ = [
+    "ChainedParamTransformingOptimizer",
+    "ClampedGradientOptimizer",
+    "ClampedParameterOptimizer",
+    "FrankWolfe",
+    "L1FrankWolfe",
+    "L1NormedGradientOptim",
+    "L1qFrankWolfe",
+    "L1qNormedGradientOptim",
+    "L2FrankWolfe",
+    "L2NormedGradientOptim",
+    "L2ProjectedOptim",
+    "LinfFrankWolfe",
+    "LinfProjectedOptim",
+    "ParamTransformingOptimizer",
+    "SignedGradientOptim",
+    "TopQGradientOptimizer",
+    "inner_optimizers",
+    "to_batch",
+]

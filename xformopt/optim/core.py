@@ -1,0 +1,284 @@
+"""The core: an optimizer that transforms parameters and gradients around an inner optimizer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Optimizer
+from torch.optim.optimizer import required
+
+from xformopt.optim.batching import batch_shape, dense_or_values, hook_view, run_link
+from xformopt.optim.inner import ParamGroups, build_inner
+from xformopt.optim.linkstate import LinkState
+from xformopt.transforms.link import INHERIT, Link, Transforms, as_chain
+
+Group = dict[str, Any]
+
+
+class _Mirrored:
+    """An attribute that is the inner optimizer's, always."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else getattr(instance.inner_opt, self.name)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        setattr(instance.inner_opt, self.name, value)
+
+
+class ParamTransformingOptimizer(Optimizer):
+    """An optimizer that transforms each parameter and gradient in place around an inner step.
+
+    A step is: the hook `_pre_step_transform_`, the links that run 'pre', `grad_scale` and
+    `grad_bias`; then the step of the inner optimizer; then the hook `_post_step_transform_` and
+    the links that run 'post'. `param_groups`, `defaults` and `state` are the inner optimizer's own.
+
+    Args:
+        params: parameters, `(name, parameter)` pairs or parameter groups; None for a built
+            `InnerOpt`.
+        InnerOpt: the optimizer that makes the update: a class, a partial of one, or a built one.
+        param_ndim: the number of dimensions of an item, on which a transform acts: a tensor of
+            shape `(d0, d1, d2, d3)` is seen as `(d0·d1·d2·d3, 1)` for 0, `(d0·d1·d2, d3)` for 1 or
+            -3, `(d0·d1, d2, d3)` for 2 or -2, `(d0, d1, d2, d3)` for 3 or -1, and
+            `(1, d0, d1, d2, d3)` for 4 or None. Per group.
+        grad_scale: multiplies each gradient after the pre-step transforms. Per group.
+        grad_bias: is added to each gradient after that. Per group.
+        transforms: links, or a mapping name → link, that run beside the hooks, in order. A group
+            overrides the setting `q` of the link `top_q` by its key `"top_q.q"`.
+        strict_ndim: whether a parameter with fewer than `abs(param_ndim)` dimensions is an error,
+            or one whole item.
+        defaults: default values for all parameter groups.
+        **inner_opt_kwargs: settings of `InnerOpt`.
+
+    Raises:
+        TypeError: for what is no optimizer, no link or no number.
+        ValueError: for a parameter with too few dimensions, or a setting outside its range.
+
+    >>> from xformopt import transforms as T
+    >>> x = torch.tensor([-10.0, 10.0], requires_grad=True)
+    >>> optim = ParamTransformingOptimizer([x], torch.optim.AdamW, transforms=[T.sign()], lr=0.1)
+    >>> (10_000 * x).sum().backward()
+    >>> optim.step()
+    >>> x
+    tensor([-10.0900,   9.8900], requires_grad=True)
+
+    Source: the behaviour is that of `rai_toolbox.optim`, Soklaski et al. 2022, arXiv:2201.05647.
+    """
+
+    param_groups: Any = _Mirrored()
+    defaults: Any = _Mirrored()
+    state: Any = _Mirrored()
+
+    def __init__(
+        self,
+        params: ParamGroups | None = None,
+        InnerOpt: Callable[..., Optimizer] | Optimizer = SGD,  # noqa: N803
+        *,
+        param_ndim: int | None = -1,
+        grad_scale: float = 1.0,
+        grad_bias: float = 0.0,
+        transforms: Transforms = None,
+        strict_ndim: bool = True,
+        defaults: dict[str, Any] | None = None,
+        **inner_opt_kwargs: Any,
+    ) -> None:
+        """Build the inner optimizer and check every group."""
+        shared = {"param_ndim": param_ndim, "grad_scale": grad_scale, "grad_bias": grad_bias}
+        self.transforms: dict[str, Link] = as_chain(transforms)
+        for name, link in self.transforms.items():
+            shared.update({f"{name}.{key}": value for key, value in link.settings.items()})
+        self.strict_ndim = strict_ndim
+        self._link_state = LinkState(self.transforms)
+        self.inner_opt = build_inner(
+            InnerOpt, params, {**shared, **(defaults or {})}, inner_opt_kwargs
+        )
+        if isinstance(self.inner_opt, ParamTransformingOptimizer):
+            raise TypeError(
+                f"`InnerOpt` must not be a transforming optimizer itself, got "
+                f"{type(self.inner_opt).__name__}: both would act on the same settings; use "
+                "`transforms=` or ChainedParamTransformingOptimizer"
+            )
+        super().__setstate__({})
+        for group in self.param_groups:
+            self._check_group(group)
+
+    def _pre_step_transform_(self, param: Tensor, optim_group: Group) -> None:
+        """Transform `param.grad` (or `param`) in place before the inner step; a no-op to override.
+
+        Args:
+            param: the parameter, shape `(N, *d)` where `d` has `param_ndim` dimensions; its
+                gradient has the same shape. Each of the N items is to be treated on its own.
+            optim_group: the parameter group that it is in.
+        """
+
+    def _post_step_transform_(self, param: Tensor, optim_group: Group) -> None:
+        """Transform `param` in place after the inner step; as `_pre_step_transform_`."""
+
+    @torch.no_grad()
+    def _apply_pre_step_transform_(self) -> None:
+        """Run the pre-step hook and links on every gradient, then scale and shift it."""
+        self._link_state.show(self.state)
+        self._run_hook("_pre_step_transform_")
+        self._run_links("pre")
+        for group in self.param_groups:
+            scale, bias = group["grad_scale"], group["grad_bias"]
+            if scale == 1.0 and bias == 0.0:
+                continue
+            for p in group["params"]:
+                if p.grad is not None:
+                    dense_or_values(p).mul_(scale).add_(bias)
+
+    @torch.no_grad()
+    def _apply_post_step_transform_(self) -> None:
+        """Run the post-step hook and links on every parameter."""
+        self._run_hook("_post_step_transform_")
+        self._run_links("post")
+
+    def project(self) -> None:
+        """Apply the post-step transforms now, without a step: make a start point feasible."""
+        self._apply_post_step_transform_()
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Transform, make the inner step, transform; return what `closure` returned, if given.
+
+        The pre-step transforms run after each call of the closure.
+        """
+        if closure is None:
+            self._apply_pre_step_transform_()
+            self._link_state.hide(self.state)
+            loss = self.inner_opt.step()
+        else:
+            loss = self.inner_opt.step(self._transforming(closure))
+        self._link_state.show(self.state)
+        self._apply_post_step_transform_()
+        return loss
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Add a group, with the defaults of inner and transforming optimizer, checked."""
+        self.inner_opt.add_param_group(param_group)
+        try:
+            self._check_group(self.param_groups[-1])
+        except (TypeError, ValueError):
+            del self.param_groups[-1]
+            raise
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the inner optimizer's state dict, the links' settings and state included."""
+        for hook in self._optimizer_state_dict_pre_hooks.values():
+            hook(self)
+        state_dict = self.inner_opt.state_dict()
+        for hook in self._optimizer_state_dict_post_hooks.values():
+            changed = hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
+        return state_dict
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what `state_dict` gave, for the same parameters and the same chain."""
+        for hook in self._optimizer_load_state_dict_pre_hooks.values():
+            changed = hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
+        self._check_same_chain(state_dict)
+        self.inner_opt.load_state_dict(state_dict)
+        for hook in self._optimizer_load_state_dict_post_hooks.values():
+            hook(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what pickle and copy need: the inner optimizer and what subclasses set."""
+        return {**_own(self), "_inner_attributes": _own(self.inner_opt)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what `__getstate__` gave."""
+        state = dict(state)
+        inner_attributes = state.pop("_inner_attributes", {})
+        inner = state.pop("inner_opt", None) or self.inner_opt
+        inner.__dict__.update(inner_attributes)
+        self.__dict__["inner_opt"] = inner
+        for name in ("state", "param_groups", "defaults"):
+            if name in state:
+                setattr(self, name, state.pop(name))
+        super().__setstate__(state)
+
+    def __repr__(self) -> str:
+        """Show the inner optimizer, the chain and every group."""
+        inner = f"[{type(self.inner_opt).__name__}]("
+        return super().__repr__().replace("(", inner, 1)
+
+    def _check_group(self, group: Group) -> None:
+        for key in ("grad_scale", "grad_bias"):
+            if not isinstance(group[key], (int, float)) or isinstance(group[key], bool):
+                raise TypeError(f"`{key}` must be a number, got {group[key]!r}")
+        for key, value in group.items():
+            if value is required:
+                raise TypeError(f"`{key}` must be given: {type(self).__name__}(…, {key}=…)")
+        for p in group["params"]:
+            batch_shape(p.shape, group["param_ndim"], self.strict_ndim)
+        for name, link in self.transforms.items():
+            link.transform.check({k: group[f"{name}.{k}"] for k in link.settings})
+            if group[f"{name}.param_ndim"] != INHERIT:
+                for p in group["params"]:
+                    batch_shape(p.shape, group[f"{name}.param_ndim"], self.strict_ndim)
+        _check_link_keys(group, self.transforms)
+
+    def _check_same_chain(self, state_dict: dict[str, Any]) -> None:
+        ours = {key for group in self.param_groups for key in group if "." in key}
+        theirs = {key for group in state_dict["param_groups"] for key in group if "." in key}
+        if ours != theirs:
+            raise ValueError(
+                "the state dict is of another chain of transforms: it has "
+                f"{sorted(theirs - ours) or 'nothing more'}, and lacks {sorted(ours - theirs)}"
+            )
+
+    def _run_hook(self, name: str) -> None:
+        hook = getattr(self, name)
+        if getattr(hook, "__func__", None) is getattr(ParamTransformingOptimizer, name):
+            return
+        label = f"{type(self).__name__}.{name}"
+        before = name == "_pre_step_transform_"
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.numel() == 0 or (before and p.grad is None):
+                    continue
+                if before and p.grad.is_sparse:
+                    raise ValueError(
+                        f"`{label}` cannot act on the sparse gradient of a parameter of shape "
+                        f"{tuple(p.shape)}; use an elementwise link: `transforms=[sign()]`"
+                    )
+                with hook_view(p, group, self.strict_ndim, label) as view:
+                    hook(view, optim_group=group)
+
+    def _run_links(self, when: str) -> None:
+        for name, link in self.transforms.items():
+            if link.when == when:
+                for group in self.param_groups:
+                    run_link(name, link, group, self.state, self.strict_ndim)
+
+    def _transforming(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        def transformed() -> Any:
+            with torch.enable_grad():
+                loss = closure()
+            self._apply_pre_step_transform_()
+            self._link_state.hide(self.state)
+            return loss
+
+        return transformed
+
+
+def _own(optimizer: Optimizer) -> dict[str, Any]:
+    """Return the attributes that are not torch's bookkeeping, which each instance makes anew."""
+    made_anew = {"step", "state", "param_groups", "defaults"}
+    return {
+        name: value
+        for name, value in vars(optimizer).items()
+        if name not in made_anew
+        and not name.startswith(("_optimizer_", "_opt_called", "_zero_grad_", "_warned_"))
+    }
+
+
+def _check_link_keys(group: Group, chain: dict[str, Link]) -> None:
+    known = [f"{name}.{key}" for name, link in chain.items() for key in link.settings]
+    unknown = [key for key in group if "." in key and key not in known]
+    if unknown:
+        raise ValueError(f"parameter group has keys {unknown} of no link; there are {known}")

@@ -1,0 +1,99 @@
+"""The Frank–Wolfe inner optimizer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from xformopt.optim.inner import ParamGroups
+from xformopt.transforms.items import TINY
+
+
+class FrankWolfe(Optimizer):
+    """Moves each parameter towards a vertex of a convex set; the gradient must name the vertex.
+
+    x ← (1 - γ) x - γ s g, with γ = lr / (lr + k) at step k = 0, 1, …, or γ = lr
+
+    where g is the gradient after a steepest-direction transform, such as `sign` or `l2_norm`, and
+    s is `lmo_scaling_factor`, the radius of the set. Each iterate is a convex combination of
+    vertices and the start, so that a feasible start stays feasible.
+
+    Args:
+        params: parameters or parameter groups.
+        lr: the learning rate; in [0, 1] without the default schedule.
+        lmo_scaling_factor: the radius of the constraint set. Per group.
+        use_default_lr_schedule: whether γ falls as lr / (lr + k).
+        div_by_zero_eps: the least divisor in that schedule.
+
+    >>> x = torch.tensor([0.5, 0.5], requires_grad=True)
+    >>> optim = FrankWolfe([x], lr=1.0, use_default_lr_schedule=False)
+    >>> x.backward(torch.tensor([1.0, -1.0]))
+    >>> optim.step()
+    >>> x
+    tensor([-1.,  1.], requires_grad=True)
+
+    Source: Frank & Wolfe 1956; the schedule is that of Jaggi 2013, Revisiting Frank-Wolfe, ICML.
+    """
+
+    def __init__(
+        self,
+        params: ParamGroups,
+        *,
+        lr: float = 2.0,
+        lmo_scaling_factor: float = 1.0,
+        use_default_lr_schedule: bool = True,
+        div_by_zero_eps: float = TINY,
+    ) -> None:
+        """Check the settings of every group."""
+        if not isinstance(use_default_lr_schedule, bool):
+            raise TypeError(
+                f"`use_default_lr_schedule` must be a bool, got {use_default_lr_schedule!r}"
+            )
+        defaults = {
+            "lr": lr,
+            "lmo_scaling_factor": lmo_scaling_factor,
+            "use_default_lr_schedule": use_default_lr_schedule,
+            "div_by_zero_eps": div_by_zero_eps,
+        }
+        super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters, checked."""
+        _check({**self.defaults, **param_group})
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Make one step; return what `closure` returned, if given."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    rate = _rate(group, self.state[p])
+                    p.mul_(1 - rate).add_(p.grad * -(rate * group["lmo_scaling_factor"]))
+        return loss
+
+
+def _rate(group: dict[str, Any], state: dict[str, Any]) -> float:
+    step = state.setdefault("step", 0)
+    state["step"] += 1
+    lr = group["lr"]
+    if not group["use_default_lr_schedule"]:
+        return lr
+    return lr / max(group["div_by_zero_eps"], lr + step)
+
+
+def _check(group: dict[str, Any]) -> None:
+    lr, scheduled = group["lr"], group["use_default_lr_schedule"]
+    if not 0 <= lr <= (float("inf") if scheduled else 1):
+        rule = ">= 0" if scheduled else "in [0, 1] where `use_default_lr_schedule=False`"
+        raise ValueError(f"`lr` must be {rule}, got {lr!r}")
+    if not group["div_by_zero_eps"] >= 0:
+        raise ValueError(f"`div_by_zero_eps` must be >= 0, got {group['div_by_zero_eps']!r}")
+    scale = group["lmo_scaling_factor"]
+    if not isinstance(scale, (int, float)):
+        raise TypeError(f"`lmo_scaling_factor` must be a number, got {scale!r}")

@@ -1,0 +1,146 @@
+"""Building the inner optimizer: from a class, a partial or a built one."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from xformopt.transforms.settings import close_matches
+
+ParamGroups = Iterable[Any]
+"""Parameters, `(name, parameter)` pairs, or dicts of parameter groups."""
+
+
+def inner_optimizers() -> dict[str, type[Optimizer]]:
+    """Return the optimizers of the installed `torch.optim`, by lower-case name.
+
+    >>> "adamw" in inner_optimizers()
+    True
+    """
+    found = vars(torch.optim).values()
+    classes = [c for c in found if inspect.isclass(c) and issubclass(c, Optimizer)]
+    return {c.__name__.lower(): c for c in classes if _needs_only_params(c)}
+
+
+def build_inner(
+    InnerOpt: Callable[..., Optimizer] | Optimizer,  # noqa: N803
+    params: ParamGroups | None,
+    group_defaults: dict[str, Any],
+    settings: dict[str, Any],
+) -> Optimizer:
+    """Return the inner optimizer, whose parameter groups hold `group_defaults` as well."""
+    if isinstance(InnerOpt, Optimizer):
+        _check_built(InnerOpt, params, settings)
+        inner = InnerOpt
+        for group in inner.param_groups:
+            for key, value in group_defaults.items():
+                group.setdefault(key, value)
+    else:
+        if not callable(InnerOpt):
+            raise TypeError(
+                "`InnerOpt` must be an optimizer class, a partial of one, or a built optimizer, "
+                f"got {InnerOpt!r}"
+            )
+        if params is None:
+            raise TypeError(f"`params` must be given, since `InnerOpt={InnerOpt}` is not built yet")
+        inner = _construct(InnerOpt, _with_defaults(params, group_defaults), settings)
+    inner.defaults.update(group_defaults)
+    return inner
+
+
+def _needs_only_params(cls: type[Optimizer]) -> bool:
+    arguments = list(inspect.signature(cls).parameters.values())
+    required = [a.name for a in arguments if a.default is a.empty and a.kind is not a.VAR_KEYWORD]
+    return cls is not Optimizer and required == ["params"]
+
+
+def _check_built(inner: Optimizer, params: ParamGroups | None, settings: dict[str, Any]) -> None:
+    name = type(inner).__name__
+    if settings:
+        raise TypeError(
+            f"`InnerOpt` is a {name} that is built already, so that {settings} would be lost; pass "
+            "the class, or set them in its parameter groups"
+        )
+    held = {id(p) for group in inner.param_groups for p in group["params"]}
+    if params is not None and held != {id(p) for p in _tensors(params)}:
+        raise ValueError(
+            f"`params` are not those of the built {name} given as `InnerOpt`; leave `params` out"
+        )
+
+
+def _tensors(params: ParamGroups) -> list[Any]:
+    found: list[Any] = []
+    for p in params:
+        if isinstance(p, dict):
+            inside = p["params"]
+            found += [inside] if isinstance(inside, torch.Tensor) else _tensors(inside)
+        else:
+            found.append(p[1] if isinstance(p, tuple) else p)
+    return found
+
+
+def _with_defaults(params: ParamGroups, group_defaults: dict[str, Any]) -> ParamGroups:
+    if isinstance(params, torch.Tensor):
+        return params
+    params = list(params)
+    groups = params if params and isinstance(params[0], dict) else [{"params": params}]
+    return [{**group_defaults, **group} for group in groups] if params else params
+
+
+def _construct(
+    build: Callable[..., Optimizer], groups: ParamGroups, settings: dict[str, Any]
+) -> Optimizer:
+    if isinstance(build, functools.partial):
+        settings = {**build.keywords, **settings}
+        groups, build = _first(groups, build), build.func
+    settings = _without_leftovers(build, settings)
+    _check_types(build, settings)
+    inner = build(groups, **settings)
+    if not isinstance(inner, Optimizer):
+        raise TypeError(f"`InnerOpt` must build a torch Optimizer, got {type(inner).__name__}")
+    return inner
+
+
+def _first(groups: ParamGroups, build: functools.partial[Optimizer]) -> ParamGroups:
+    if build.args:
+        raise TypeError(f"a partial `InnerOpt` takes keywords only, got {build.args}")
+    return groups
+
+
+def _without_leftovers(build: Callable[..., Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Drop what another optimizer's config left behind when only `_target_` was changed.
+
+    That is: settings that `build` does not have and that stand at a torch optimizer's default.
+    """
+    arguments = inspect.signature(build).parameters
+    if any(a.kind is a.VAR_KEYWORD for a in arguments.values()):
+        return settings
+    unknown = {k: v for k, v in settings.items() if k not in arguments}
+    for key, value in unknown.items():
+        if not _is_a_default(key, value):
+            hint = close_matches(key, [a for a in arguments if a != "params"])
+            raise TypeError(f"{_name(build)} has no setting `{key}` (={value!r}): {hint}")
+    return {k: v for k, v in settings.items() if k not in unknown}
+
+
+def _is_a_default(key: str, value: Any) -> bool:
+    signatures = [inspect.signature(c).parameters for c in inner_optimizers().values()]
+    defaults = [s[key].default for s in signatures if key in s]
+    same = tuple(value) if isinstance(value, list) else value
+    return any(same == default for default in defaults)
+
+
+def _check_types(build: Callable[..., Any], settings: dict[str, Any]) -> None:
+    """Refuse words where the default is a number: torch compares them and fails unclearly."""
+    arguments = inspect.signature(build).parameters
+    for key, value in settings.items():
+        default = arguments[key].default if key in arguments else None
+        if isinstance(value, str) and isinstance(default, (int, float)):
+            raise TypeError(f"`{key}` of {_name(build)} must be a number, got {value!r}")
+
+
+def _name(build: Callable[..., Any]) -> str:
+    return getattr(build, "__name__", str(build))

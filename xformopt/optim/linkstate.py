@@ -1,0 +1,33 @@
+"""Where the state of links stands while the inner optimizer steps."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from xformopt.transforms.link import Link
+
+
+class LinkState:
+    """Keeps link buffers out of `state[p]` until the inner optimizer has state of its own there.
+
+    torch's optimizers initialise their state where `len(state[p]) == 0`; a buffer of ours, put
+    there before the first step, would make Adam fail.
+    """
+
+    def __init__(self, chain: Mapping[str, Link]) -> None:
+        """Note which keys of `state[p]` are the links'."""
+        self.keys = {f"{name}.{b}" for name, link in chain.items() for b in link.transform.state}
+        self.hidden: dict[Tensor, dict[str, Any]] = {}
+
+    def hide(self, state: dict[Tensor, dict[str, Any]]) -> None:
+        """Take out the entries that hold link buffers alone."""
+        if self.keys:
+            alone = [p for p, entry in state.items() if entry and entry.keys() <= self.keys]
+            self.hidden.update((p, state.pop(p)) for p in alone)
+
+    def show(self, state: dict[Tensor, dict[str, Any]]) -> None:
+        """Put back what `hide` took out."""
+        for p, entry in self.hidden.items():
+            state[p] = {**state.get(p, {}), **entry}
+        self.hidden.clear()

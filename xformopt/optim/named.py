@@ -1,0 +1,301 @@
+"""The names of `rai_toolbox.optim`: each a thin class whose hooks apply registered transforms.
+
+All take `params`, `InnerOpt`, `param_ndim`, `grad_scale`, `grad_bias` and `defaults` as
+`ParamTransformingOptimizer` does; their own settings are keys of the parameter groups.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, ClassVar
+
+from torch import Generator, Tensor, default_generator
+from torch.optim import SGD, Optimizer
+from torch.optim.optimizer import required
+
+from xformopt.optim.chained import ChainedParamTransformingOptimizer
+from xformopt.optim.core import Group, ParamTransformingOptimizer
+from xformopt.optim.frank_wolfe import FrankWolfe
+from xformopt.optim.inner import ParamGroups
+from xformopt.transforms import (
+    Transform,
+    box,
+    clamp,
+    l1_norm,
+    l1_steepest,
+    l2_ball,
+    l2_norm,
+    linf_ball,
+    sign,
+    top_q,
+)
+from xformopt.transforms.items import TINY
+
+Inner = Callable[..., Optimizer] | Optimizer
+REQUIRED: Any = required
+
+
+class _Named(ParamTransformingOptimizer):
+    """Checks the group keys that a class adds by the rules of the transform that reads them."""
+
+    _rules: ClassVar[dict[str, tuple[Transform, str]]] = {}
+
+    def _check_group(self, group: Group) -> None:
+        super()._check_group(group)
+        for key, (rule, name) in self._rules.items():
+            replace(rule.settings[name], name=key).check(type(self).__name__, group[key])
+
+
+class SignedGradientOptim(_Named):
+    """Replaces each gradient by its elementwise sign.
+
+    >>> import torch
+    >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> optim = SignedGradientOptim([x], lr=0.5)
+    >>> x.backward(torch.tensor([30.0, -0.1]))
+    >>> optim.step()
+    >>> x
+    tensor([0.5000, 2.5000], requires_grad=True)
+    """
+
+    def __init__(
+        self,
+        params: ParamGroups | None = None,
+        InnerOpt: Inner = SGD,  # noqa: N803
+        *,
+        param_ndim: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Take the shared arguments."""
+        super().__init__(params, InnerOpt, param_ndim=param_ndim, **kwargs)
+
+    def _pre_step_transform_(self, param: Tensor, optim_group: Group | None = None) -> None:
+        if param.grad is not None:
+            sign.fn(param.grad)
+
+
+class _Normed(_Named):
+    _norm: ClassVar[Transform]
+
+    def __init__(
+        self,
+        params: ParamGroups | None = None,
+        InnerOpt: Inner = SGD,  # noqa: N803
+        *,
+        div_by_zero_eps: float = TINY,
+        **kwargs: Any,
+    ) -> None:
+        """Take the least divisor, and the shared arguments."""
+        rule = replace(self._norm.settings["eps"], name="div_by_zero_eps")
+        rule.check(type(self).__name__, div_by_zero_eps)
+        self.div_by_zero_eps = div_by_zero_eps
+        super().__init__(params, InnerOpt, **kwargs)
+
+    def _pre_step_transform_(self, param: Tensor, optim_group: Group | None = None) -> None:
+        if param.grad is not None:
+            self._norm.fn(param.grad, eps=self.div_by_zero_eps)
+
+
+class L1NormedGradientOptim(_Normed):
+    """Divides each gradient item by its l1 norm."""
+
+    _norm = l1_norm
+
+
+class L2NormedGradientOptim(_Normed):
+    """Divides each gradient item by its l2 norm."""
+
+    _norm = l2_norm
+
+
+class L2ProjectedOptim(L2NormedGradientOptim):
+    """Divides each gradient item by its l2 norm; projects onto the l2 ball of radius `epsilon`.
+
+    >>> import torch
+    >>> x = torch.tensor([[6.0, 8.0]], requires_grad=True)
+    >>> optim = L2ProjectedOptim([x], epsilon=5.0, lr=0.0)
+    >>> optim.project()
+    >>> x
+    tensor([[3., 4.]], requires_grad=True)
+    """
+
+    _rules: ClassVar = {"epsilon": (l2_ball, "radius")}
+
+    def __init__(
+        self,
+        params: ParamGroups | None = None,
+        InnerOpt: Inner = SGD,  # noqa: N803
+        *,
+        epsilon: float = REQUIRED,
+        defaults: Group | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Take the radius, and the shared arguments."""
+        defaults = {"epsilon": epsilon, **(defaults or {})}
+        super().__init__(params, InnerOpt, defaults=defaults, **kwargs)
+
+    def _post_step_transform_(self, param: Tensor, optim_group: Group) -> None:
+        l2_ball.fn(param, radius=optim_group["epsilon"])
+
+
+class LinfProjectedOptim(SignedGradientOptim):
+    """Takes the sign of each gradient; projects onto the l∞ ball of radius `epsilon`."""
+
+    _rules: ClassVar = {"epsilon": (linf_ball, "radius")}
+
+    def __init__(
+        self,
+        params: ParamGroups | None = None,
+        InnerOpt: Inner = SGD,  # noqa: N803
+        *,
+        epsilon: float = REQUIRED,
+        defaults: Group | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Take the radius, and the shared arguments."""
+        defaults = {"epsilon": epsilon, **(defaults or {})}
+        super().__init__(params, InnerOpt, defaults=defaults, **kwargs)
+
+    def _post_step_transform_(self, param: Tensor, optim_group: Group) -> None:
+        linf_ball.fn(param, radius=optim_group["epsilon"])
+
+
+class _Clamped(_Named):
+    _rules: ClassVar = {"clamp_min": (clamp, "min"), "clamp_max": (clamp, "max")}
+
+    def __init__(
+        self,
+        params: ParamGroups | None = None,
+        InnerOpt: Inner = SGD,  # noqa: N803
+        *,
+        clamp_min: float | None = None,
+        clamp_max: float | None = None,
+        defaults: Group | None = None,
+        param_ndim: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Take the bounds, and the shared arguments."""
+        defaults = {"clamp_min": clamp_min, "clamp_max": clamp_max, **(defaults or {})}
+        super().__init__(params, InnerOpt, defaults=defaults, param_ndim=param_ndim, **kwargs)
+
+    def _check_group(self, group: Group) -> None:
+        super()._check_group(group)
+        low, high = group["clamp_min"], group["clamp_max"]
+        if low is None and high is None:
+            raise ValueError("`clamp_min` or `clamp_max` must be given, got None for both")
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"`clamp_min` must not exceed `clamp_max`, got {low} and {high}")
+
+
+class ClampedGradientOptimizer(_Clamped):
+    """Clamps each gradient entry to [clamp_min, clamp_max]."""
+
+    def _pre_step_transform_(self, param: Tensor, optim_group: Group) -> None:
+        if param.grad is not None:
+            clamp.fn(param.grad, min=optim_group["clamp_min"], max=optim_group["clamp_max"])
+
+
+class ClampedParameterOptimizer(_Clamped):
+    """Clamps each parameter entry to [clamp_min, clamp_max] after the step."""
+
+    def _post_step_transform_(self, param: Tensor, optim_group: Group) -> None:
+        box.fn(param, min=optim_group["clamp_min"], max=optim_group["clamp_max"])
+
+
+class TopQGradientOptimizer(_Named):
+    """Zeros the fraction `q` ± `dq` of each gradient item that is smallest in absolute value.
+
+    >>> import torch
+    >>> x = torch.zeros(1, 4, requires_grad=True)
+    >>> optim = TopQGradientOptimizer([x], q=0.5, lr=1.0)
+    >>> x.backward(torch.tensor([[1.0, -4.0, 2.0, 0.5]]))
+    >>> optim.step()
+    >>> x.grad
+    tensor([[ 0., -4.,  2.,  0.]])
+    """
+
+    _rules: ClassVar = {"q": (top_q, "q"), "dq": (top_q, "dq")}
+
+    def __init__(
+        self,
+        params: ParamGroups | None = None,
+        InnerOpt: Inner = SGD,  # noqa: N803
+        *,
+        q: float = REQUIRED,
+        dq: float = 0.0,
+        defaults: Group | None = None,
+        generator: Generator = default_generator,
+        **kwargs: Any,
+    ) -> None:
+        """Take the fraction and its spread, and the shared arguments."""
+        _check_generator(generator)
+        self._generator = None if generator is default_generator else generator
+        defaults = {"q": q, "dq": dq, **(defaults or {})}
+        super().__init__(params, InnerOpt, defaults=defaults, **kwargs)
+
+    def _pre_step_transform_(self, param: Tensor, optim_group: Group) -> None:
+        if param.grad is not None:
+            q, dq = optim_group["q"], optim_group["dq"]
+            top_q.fn(param.grad, q=q, dq=dq, generator=self._generator)
+
+
+class L1qNormedGradientOptim(ChainedParamTransformingOptimizer):
+    """Keeps the signs of each item's top-q entries, divided by their number."""
+
+    def __init__(
+        self,
+        params: ParamGroups | None = None,
+        InnerOpt: Inner = SGD,  # noqa: N803
+        *,
+        q: float = REQUIRED,
+        dq: float = 0.0,
+        div_by_zero_eps: float = TINY,
+        generator: Generator = default_generator,
+        **kwargs: Any,
+    ) -> None:
+        """Take the fraction and its spread, and the shared arguments."""
+        _check_generator(generator)
+        super().__init__(
+            partial(TopQGradientOptimizer, q=q, dq=dq, generator=generator),
+            SignedGradientOptim,
+            partial(L1NormedGradientOptim, div_by_zero_eps=div_by_zero_eps),
+            params=params,
+            InnerOpt=InnerOpt,
+            **kwargs,
+        )
+
+
+class _InsideBall(ParamTransformingOptimizer):
+    """Steps by `FrankWolfe`, whose other settings (`lr`, `use_default_lr_schedule`) it takes."""
+
+    def __init__(
+        self, params: ParamGroups, *, epsilon: float, param_ndim: int | None = -1, **kwargs: Any
+    ) -> None:
+        """Take the radius `epsilon` of the ball."""
+        scale = {"lmo_scaling_factor": epsilon}
+        super().__init__(params, FrankWolfe, param_ndim=param_ndim, **scale, **kwargs)
+
+
+class L1FrankWolfe(_InsideBall):
+    """Frank–Wolfe over the l1 ball of radius `epsilon`, for each item."""
+
+    def _pre_step_transform_(self, param: Tensor, optim_group: Group | None = None) -> None:
+        if param.grad is not None:
+            l1_steepest.fn(param.grad)
+
+
+class L1qFrankWolfe(_InsideBall, L1qNormedGradientOptim):
+    """Frank–Wolfe over the top-q l1 ball of radius `epsilon`, for each item."""
+
+
+class L2FrankWolfe(_InsideBall, L2NormedGradientOptim):
+    """Frank–Wolfe over the l2 ball of radius `epsilon`, for each item."""
+
+
+class LinfFrankWolfe(_InsideBall, SignedGradientOptim):
+    """Frank–Wolfe over the l∞ ball of radius `epsilon`."""
+
+
+def _check_generator(generator: Any) -> None:
+    if not isinstance(generator, Generator):
+        raise TypeError(f"`generator` must be a torch.Generator, got {generator!r}")

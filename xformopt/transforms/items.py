@@ -1,0 +1,26 @@
+"""What the transforms share: reductions over each item of a batch tensor."""
+
+import torch
+from torch import Tensor
+
+TINY = torch.finfo(torch.float32).tiny
+"""The least divisor: 2**-126, the smallest normal float32."""
+
+
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype to compute in: float32 for half precision, else `dtype` itself."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
+def item_norm(x: Tensor, ord: float) -> Tensor:
+    """Return the norm of each item of `x`, shape `(N, *d)`, as shape `(N, 1, …)`.
+
+    Half precision is summed and returned as float32, so that no norm overflows or vanishes.
+    """
+    dims = tuple(range(1, x.ndim))
+    return torch.linalg.vector_norm(x, ord, dims, keepdim=True, dtype=at_least_float32(x.dtype))
+
+
+def shrink_to_norm(x: Tensor, radius: float, ord: float) -> None:
+    """Scale each item of `x` whose norm exceeds `radius` down to it, in place."""
+    x.mul_((radius / item_norm(x, ord).clamp_min_(TINY)).clamp_max_(1.0))

@@ -1,0 +1,108 @@
+"""A link: a transform with its settings. A chain: an ordered mapping name → link."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from xformopt.transforms.registry import Transform
+
+INHERIT = "inherit"
+"""The `param_ndim` of a link that takes the one of the parameter group."""
+
+When = Literal["pre", "post"]
+
+
+class Link:
+    """A transform with its settings, its `param_ndim` and when it runs.
+
+    Made by calling a transform: `top_q(q=0.9, param_ndim=1)`.
+
+    >>> from xformopt.transforms import top_q
+    >>> top_q(q=0.7, param_ndim=1)
+    top_q(q=0.7, dq=0.0, param_ndim=1)
+    """
+
+    __slots__ = ("resources", "settings", "transform", "when")
+
+    def __init__(
+        self,
+        transform: "Transform",
+        settings: Mapping[str, Any],
+        param_ndim: int | Literal["inherit"] | None = INHERIT,
+        when: When | None = None,
+    ) -> None:
+        """Check the settings and keep them."""
+        if when not in (None, "pre", "post"):
+            raise ValueError(f"`when` of `{transform.name}` must be 'pre' or 'post', got {when!r}")
+        values = transform.complete(settings)
+        resources = {k for k, s in transform.settings.items() if s.is_resource}
+        self.transform = transform
+        self.when: When = when or transform.when
+        self.resources = {k: v for k, v in values.items() if k in resources}
+        self.settings = {k: v for k, v in values.items() if k not in resources}
+        self.settings["param_ndim"] = param_ndim
+        check_param_ndim(param_ndim)
+
+    def __repr__(self) -> str:
+        """Show the call that makes this link."""
+        shown = dict(self.settings)
+        if shown["param_ndim"] == INHERIT:
+            del shown["param_ndim"]
+        if self.when != self.transform.when:
+            shown["when"] = self.when
+        return f"{self.transform.name}({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle and copy by attribute, since there is no `__dict__`."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what `__getstate__` gave."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
+Transforms = Link | Iterable[Link] | Mapping[str, Link] | None
+"""What the argument `transforms=` takes."""
+
+
+def as_chain(transforms: Transforms) -> dict[str, Link]:
+    """Return an ordered mapping name → link; a repeated name gets `_2`, `_3`, …
+
+    >>> from xformopt.transforms import sign, top_q
+    >>> list(as_chain([top_q(q=0.5), sign(), top_q(q=0.9)]))
+    ['top_q', 'sign', 'top_q_2']
+    """
+    if isinstance(transforms, Link):
+        transforms = [transforms]
+    if isinstance(transforms, Mapping):
+        return {str(k): _checked(link, f"transforms.{k}") for k, link in transforms.items()}
+    chain: dict[str, Link] = {}
+    for i, link in enumerate(transforms or ()):
+        _checked(link, f"transforms[{i}]")
+        chain[free_name(link.transform.name, chain)] = link
+    return chain
+
+
+def free_name(name: str, taken: Iterable[str]) -> str:
+    """Return `name`, or `name_2`, `name_3`, … where it is taken."""
+    taken, candidate, count = set(taken), name, 1
+    while candidate in taken:
+        count += 1
+        candidate = f"{name}_{count}"
+    return candidate
+
+
+def check_param_ndim(param_ndim: Any) -> None:
+    """Raise a `TypeError` unless `param_ndim` is an int, None or (for a link) 'inherit'."""
+    is_int = isinstance(param_ndim, int) and not isinstance(param_ndim, bool)
+    if not (param_ndim is None or is_int or param_ndim == INHERIT):
+        raise TypeError(f"`param_ndim` must be an int or None, got {param_ndim!r}")
+
+
+def _checked(link: Any, where: str) -> Link:
+    if isinstance(link, Link):
+        return link
+    name = getattr(link, "name", None)
+    way_out = f"call the transform: `{name}()`" if name else "write for instance `sign()`"
+    raise TypeError(f"`{where}` must be a link, got {link!r}; {way_out}")

@@ -1,0 +1,210 @@
+"""The registry of named transforms: `@transform`, `get`, `names`, and entry points."""
+
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from typing import Any, Literal, get_args, overload
+
+from xformopt.transforms.link import INHERIT, Link, When
+from xformopt.transforms.settings import Setting, close_matches, settings_of
+
+ENTRY_POINTS = "xformopt.transforms"
+"""The entry-point group through which other packages register transforms."""
+
+Law = Literal["idempotent", "scale_invariant", "odd", "nonexpansive"]
+"""What a transform may declare of itself; the tests hold it to its word."""
+
+_registry: dict[str, "Transform"] = {}
+
+
+class Transform:
+    """A named in-place function of a batch tensor, and all that is derived from its signature.
+
+    Calling it gives a `Link`; `fn` is the function itself, for batch tensors of shape `(N, *d)`.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., None],
+        *,
+        state: tuple[str, ...] = (),
+        elementwise: bool = False,
+        laws: tuple[Law, ...] = (),
+        check: Callable[..., str | None] | None = None,
+    ) -> None:
+        """Read name, tensors, settings and documentation off `fn`."""
+        functools.update_wrapper(self, fn)
+        self.fn = fn
+        self.name = fn.__name__
+        self.state = state
+        self.elementwise = elementwise
+        self.laws = laws
+        self.tensors = _tensors(fn, state)
+        self.settings: dict[str, Setting] = settings_of(fn)
+        self._check = check
+        self.__signature__ = _link_signature(fn, self.when)
+        unknown = set(laws) - set(get_args(Law))
+        if unknown:
+            raise ValueError(f"`laws` of `{self.name}` must be among {get_args(Law)}, got {laws}")
+
+    @property
+    def target(self) -> str:
+        """What the transform writes: 'grad' or 'param'."""
+        return self.tensors[0]
+
+    @property
+    def when(self) -> When:
+        """When it runs unless the link says otherwise: gradients 'pre', parameters 'post'."""
+        return "pre" if self.target == "grad" else "post"
+
+    def __call__(
+        self,
+        *,
+        param_ndim: int | Literal["inherit"] | None = INHERIT,
+        when: When | None = None,
+        **settings: Any,
+    ) -> Link:
+        """Return a link that holds these settings."""
+        return Link(self, settings, param_ndim, when)
+
+    def complete(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `settings` with the defaults filled in, checked."""
+        for name in settings:
+            if name not in self.settings:
+                known = [*self.settings, "param_ndim", "when"]
+                hint = close_matches(name, known)
+                raise TypeError(f"`{self.name}` has no setting `{name}`: {hint}")
+        values = {k: settings.get(k, s.default) for k, s in self.settings.items()}
+        self.check(values)
+        return values
+
+    def check(self, values: Mapping[str, Any]) -> None:
+        """Raise where a value breaks its rule, or the rule of all together."""
+        for name, setting in self.settings.items():
+            if values.get(name, setting.default) is inspect.Parameter.empty:
+                raise TypeError(f"`{self.name}` needs a value for `{name}` ({setting.says})")
+            if name in values:
+                setting.check(self.name, values[name])
+        wrong = self._check(**values) if self._check else None
+        if wrong:
+            raise ValueError(f"`{self.name}`: {wrong}")
+
+    def __repr__(self) -> str:
+        """Show the name and where it comes from."""
+        return f"<transform {self.name} of {self.__module__}>"
+
+    def __reduce__(self) -> str:
+        """Pickle and copy by reference, as functions do."""
+        return self.fn.__qualname__
+
+
+@overload
+def transform(fn: Callable[..., None]) -> Transform: ...
+@overload
+def transform(
+    *,
+    state: tuple[str, ...] = (),
+    elementwise: bool = False,
+    laws: tuple[Law, ...] = (),
+    check: Callable[..., str | None] | None = None,
+) -> Callable[[Callable[..., None]], Transform]: ...
+def transform(fn: Callable[..., None] | None = None, **declared: Any) -> Any:
+    """Register an in-place function of a batch tensor under its name.
+
+    The first argument, `grad` or `param`, is what it writes; then come the tensors that it reads,
+    then its state buffers; settings are keyword-only and typed.
+
+    Args:
+        fn: the function; it writes its first argument in place and returns nothing.
+        **declared: `state`, the names of its buffers, zero at first; `elementwise`, whether it
+            treats each entry on its own; `laws`, what holds for it; `check`, a function of the
+            settings that returns what is wrong with them together.
+
+    >>> from torch import Tensor, tensor
+    >>> @transform(elementwise=True)
+    ... def halve(grad: Tensor, *, times: int = 1) -> None:
+    ...     grad.mul_(0.5**times)
+    >>> halve(times=2)
+    halve(times=2)
+    >>> remove("halve")
+    """
+    if fn is None:
+        return lambda f: transform(f, **declared)  # type: ignore[call-overload]
+    made = Transform(fn, **declared)
+    known = _registry.get(made.name)
+    if known and known.__module__ != made.__module__:
+        raise ValueError(
+            f"a transform `{made.name}` is registered already, by {known.__module__}; "
+            "choose another name or `remove` that one"
+        )
+    _registry[made.name] = made
+    return made
+
+
+def remove(name: str) -> None:
+    """Take a transform off the registry."""
+    get(name)
+    del _registry[name]
+
+
+def names() -> list[str]:
+    """Return the names of all transforms, those of other packages included, sorted."""
+    _load_entry_points()
+    return sorted(_registry)
+
+
+def get(name: str) -> Transform:
+    """Return the transform of that name; an unknown one is a `ValueError` with close matches.
+
+    >>> get("sgn")
+    Traceback (most recent call last):
+    ValueError: unknown transform `sgn`: did you mean `sign`?
+    """
+    if name not in names():
+        raise ValueError(f"unknown transform `{name}`: {close_matches(name, names())}")
+    return _registry[name]
+
+
+@functools.cache
+def _load_entry_points() -> None:
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            entry.load()
+        except Exception as error:
+            warnings.warn(
+                f"entry point `{entry.name}` of group {ENTRY_POINTS} ({entry.value}) could not be "
+                f"loaded and is left out: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+def _tensors(fn: Callable[..., None], state: tuple[str, ...]) -> tuple[str, ...]:
+    arguments = inspect.signature(fn).parameters.values()
+    positional = tuple(a.name for a in arguments if a.kind is a.POSITIONAL_OR_KEYWORD)
+    count = len(positional) - len(state)
+    tensors, buffers = positional[:count], positional[count:]
+    known = [("grad",), ("param",), ("grad", "param"), ("param", "grad")]
+    if tensors not in known or buffers != state:
+        raise TypeError(
+            f"the arguments of transform `{fn.__name__}` must be `grad` or `param` (what it "
+            f"writes), then what it reads, then its state {state}; got {positional}"
+        )
+    return tensors
+
+
+def _link_signature(fn: Callable[..., None], when: When) -> inspect.Signature:
+    """The signature of the call that makes a link: settings, `param_ndim`, `when`."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    settings = [
+        a.replace(annotation=Any)
+        for a in inspect.signature(fn).parameters.values()
+        if a.kind is keyword
+    ]
+    shared = [
+        inspect.Parameter("param_ndim", keyword, default=INHERIT, annotation=Any),
+        inspect.Parameter("when", keyword, default=when, annotation=Any),
+    ]
+    return inspect.Signature([*settings, *shared])

@@ -1,0 +1,97 @@
+"""What a transform's setting may be: types, rules and the one line that a wrong value gets."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+import torch
+
+
+class Rule(NamedTuple):
+    """What a value must satisfy, in words and as a predicate."""
+
+    says: str
+    holds: Callable[[Any], bool]
+
+
+Number = Annotated[float, Rule("a number", lambda v: v == v)]
+Positive = Annotated[float, Rule("a number > 0", lambda v: v > 0)]
+NonNegative = Annotated[float, Rule("a number >= 0", lambda v: v >= 0)]
+Fraction = Annotated[float, Rule("a number in [0, 1]", lambda v: 0 <= v <= 1)]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One keyword-only argument of a transform: its type, its rule and its default."""
+
+    name: str
+    type: Any
+    default: Any
+    rule: Rule | None = None
+    optional: bool = False
+
+    @property
+    def is_resource(self) -> bool:
+        """Whether the value (a generator) belongs to the link, not to the parameter groups."""
+        return self.type is torch.Generator
+
+    def check(self, owner: str, value: Any) -> None:
+        """Raise a `TypeError` or `ValueError` that names the setting, its rule and the value."""
+        if value is None and self.optional:
+            return
+        if not self._has_type(value):
+            raise TypeError(f"`{self.name}` of `{owner}` must be {self.says}, got {value!r}")
+        if not self._in_range(value):
+            raise ValueError(f"`{self.name}` of `{owner}` must be {self.says}, got {value!r}")
+
+    @property
+    def says(self) -> str:
+        """The rule in words."""
+        choices = get_args(self.type) if get_origin(self.type) is Literal else ()
+        words = self.rule.says if self.rule else getattr(self.type, "__name__", str(self.type))
+        words = "one of " + ", ".join(map(repr, choices)) if choices else words
+        return f"{words} or None" if self.optional else words
+
+    def _has_type(self, value: Any) -> bool:
+        if get_origin(self.type) is Literal:
+            return True
+        if self.type is bool:
+            return isinstance(value, bool)
+        accepted = (int, float) if self.type is float else self.type
+        return isinstance(value, accepted) and not isinstance(value, bool)
+
+    def _in_range(self, value: Any) -> bool:
+        if get_origin(self.type) is Literal:
+            return value in get_args(self.type)
+        return self.rule is None or self.rule.holds(value)
+
+
+def settings_of(fn: Callable[..., Any]) -> dict[str, Setting]:
+    """Read the settings of `fn` off its keyword-only arguments and their annotations."""
+    hints = get_type_hints(fn, include_extras=True)
+    arguments = inspect.signature(fn).parameters.values()
+    return {
+        a.name: _setting(a.name, hints.get(a.name, Any), a.default)
+        for a in arguments
+        if a.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def close_matches(name: str, known: list[str]) -> str:
+    """Say which known names are close to `name`, and failing that, all that there are."""
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(f"`{c}`" for c in close) + "?"
+    return "there are: " + ", ".join(sorted(known)) if known else "it has none"
+
+
+def _setting(name: str, hint: Any, default: Any) -> Setting:
+    optional = get_origin(hint) is Union or isinstance(hint, type(int | None))
+    if optional:
+        (hint,) = (arg for arg in get_args(hint) if arg is not type(None))
+    rule = next((m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Rule)), None)
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    return Setting(name, hint, default, rule, optional)
