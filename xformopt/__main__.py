@@ -1,15 +1,42 @@
 """`python -m xformopt`: the tables of transforms and inner optimizers with their settings."""
 
+import inspect
+import sys
+
+from xformopt import transforms
 from xformopt.table import as_text, inner_rows, transform_rows
 
 
-def main() -> None:
-    """Print the tables."""
-    header = ("transform", "when", "settings", "laws", "formula", "what", "source")
-    print(as_text(header, transform_rows()))
-    print("\nEach also takes param_ndim ('inherit': the optimizer's) and when ('pre' or 'post').\n")
-    print(as_text(("inner optimizer", "settings"), inner_rows()))
+def main() -> int:
+    """Print the tables, or all that there is to know of the transform that is named."""
+    try:
+        print("\n\n".join(map(_describe, sys.argv[1:])) if sys.argv[1:] else _tables())
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _tables() -> str:
+    rows = [(row.name, row.when, row.settings, row.what) for row in transform_rows()]
+    return "\n".join(
+        [
+            as_text(("transform", "when", "settings", "what"), rows),
+            "",
+            "Each takes param_ndim and when as well. All about one: python -m xformopt top_q",
+            "",
+            as_text(("inner optimizer", "settings"), inner_rows()),
+        ]
+    )
+
+
+def _describe(name: str) -> str:
+    transform = transforms.get(name)
+    laws = ", ".join(transform.laws) or "none declared"
+    settings = inspect.signature(transform).parameters.values()
+    call = f"{name}({', '.join(f'{a.name}={a.default!r}' for a in settings)})"
+    return f"{call}\nlaws: {laws}\n\n{inspect.getdoc(transform.fn)}"
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -47,11 +47,15 @@ def make_optimizer(
 
 
 def make_store() -> ZenStore:
-    """Return a store of all that is registered now: optimizers, inner optimizers, transforms."""
+    """Return a store of all that is registered now: optimizers, inner optimizers, transforms.
+
+    A transform that was defined inside a function is left out: no config can name it.
+    """
     store = ZenStore("xformopt", overwrite_ok=True)
     store(
         _builds(
             make_optimizer,
+            inner=None,
             zen_partial=True,
             hydra_defaults=["_self_", {"inner": "adam"}, {"transforms": []}],
         ),
@@ -60,7 +64,7 @@ def make_store() -> ZenStore:
     )
     for name, cls in inner_optimizers().items():
         store(_builds(cls, zen_partial=True), group="optim/inner", name=name)
-    for name in transforms.names():
+    for name in filter(_is_importable, transforms.names()):
         store(
             _builds(transforms.get(name)),
             group="optim/transforms",
@@ -77,6 +81,10 @@ def add_to_hydra_store() -> None:
     `instantiate(cfg.optim)(model.parameters())` the optimizer.
     """
     make_store().add_to_hydra_store(overwrite_ok=True)
+
+
+def _is_importable(name: str) -> bool:
+    return "<locals>" not in transforms.get(name).fn.__qualname__
 
 
 def _builds(target: Callable[..., Any], **options: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from xformopt import transforms
 from xformopt.optim import inner_optimizers
@@ -10,8 +11,20 @@ from xformopt.transforms import Transform
 Row = tuple[str, ...]
 
 
-def transform_rows() -> list[Row]:
-    """Return name, when, settings, laws, formula, what it does and its source, a row each."""
+class TransformRow(NamedTuple):
+    """What is said of a transform in a table."""
+
+    name: str
+    when: str
+    settings: str
+    laws: str
+    formula: str
+    what: str
+    source: str
+
+
+def transform_rows() -> list[TransformRow]:
+    """Return a row for each registered transform."""
     return [_transform_row(transforms.get(name)) for name in transforms.names()]
 
 
@@ -34,16 +47,16 @@ def as_text(header: Row, rows: Iterable[Row]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _transform_row(transform: Transform) -> Row:
-    paragraphs = inspect.getdoc(transform.fn) or ""
-    lines = [line for line in paragraphs.splitlines() if line]
+def _transform_row(transform: Transform) -> TransformRow:
+    lines = (inspect.getdoc(transform.fn) or "").splitlines()
     formula = next((line for line in lines if "←" in line), "")
+    settings = [s for s in transform.settings.values() if not s.is_resource]
     source = next((line for line in lines if line.startswith("Source: ")), "")
     what = lines[0] if lines else ""
-    return (
+    return TransformRow(
         transform.name,
         transform.when,
-        ", ".join(f"{s.name}={s.default!r}" for s in transform.settings.values()),
+        ", ".join(f"{s.name}={_short(s.default)}" for s in settings),
         ", ".join(transform.laws),
         formula,
         what,
@@ -53,4 +66,8 @@ def _transform_row(transform: Transform) -> Row:
 
 def _settings(cls: type) -> str:
     arguments = inspect.signature(cls).parameters.values()
-    return ", ".join(f"{a.name}={a.default!r}" for a in arguments if a.default is not a.empty)
+    return ", ".join(f"{a.name}={_short(a.default)}" for a in arguments if a.default is not a.empty)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else repr(value)

@@ -50,7 +50,7 @@ class ChainedParamTransformingOptimizer(ParamTransformingOptimizer):
         self,
         *transforming_optimizers: Transforming,
         params: ParamGroups | None = None,
-        InnerOpt: Callable[..., Optimizer] | Optimizer = SGD,  # noqa: N803
+        InnerOpt: Callable[..., Optimizer] | Optimizer = SGD,
         param_ndim: int | None = -1,
         grad_scale: float = 1.0,
         grad_bias: float = 0.0,
@@ -135,7 +135,7 @@ def _build_part(build: Transforming) -> tuple[ParamTransformingOptimizer, dict[s
     return part, {k: v for k, v in part.defaults.items() if k not in shared}
 
 
-def _settings_of_inner(InnerOpt: Any) -> set[str]:  # noqa: N803
+def _settings_of_inner(InnerOpt: Any) -> set[str]:
     try:
         built = InnerOpt if isinstance(InnerOpt, Optimizer) else InnerOpt([torch.zeros(1, 1)])
     except (TypeError, ValueError):

@@ -75,7 +75,7 @@ class ParamTransformingOptimizer(Optimizer):
     def __init__(
         self,
         params: ParamGroups | None = None,
-        InnerOpt: Callable[..., Optimizer] | Optimizer = SGD,  # noqa: N803
+        InnerOpt: Callable[..., Optimizer] | Optimizer = SGD,
         *,
         param_ndim: int | None = -1,
         grad_scale: float = 1.0,

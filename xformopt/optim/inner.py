@@ -26,7 +26,7 @@ def inner_optimizers() -> dict[str, type[Optimizer]]:
 
 
 def build_inner(
-    InnerOpt: Callable[..., Optimizer] | Optimizer,  # noqa: N803
+    InnerOpt: Callable[..., Optimizer] | Optimizer,
     params: ParamGroups | None,
     group_defaults: dict[str, Any],
     settings: dict[str, Any],
@@ -98,7 +98,11 @@ def _construct(
         groups, build = _first(groups, build), build.func
     settings = _without_leftovers(build, settings)
     _check_types(build, settings)
-    inner = build(groups, **settings)
+    try:
+        inner = build(groups, **settings)
+    except (TypeError, ValueError) as error:
+        given = ", ".join(f"{k}={v!r}" for k, v in settings.items() if not _is_a_default(k, v))
+        raise type(error)(f"{_name(build)}({given}) cannot be built: {error}") from error
     if not isinstance(inner, Optimizer):
         raise TypeError(f"`InnerOpt` must build a torch Optimizer, got {type(inner).__name__}")
     return inner

@@ -61,7 +61,7 @@ class SignedGradientOptim(_Named):
     def __init__(
         self,
         params: ParamGroups | None = None,
-        InnerOpt: Inner = SGD,  # noqa: N803
+        InnerOpt: Inner = SGD,
         *,
         param_ndim: int | None = None,
         **kwargs: Any,
@@ -80,7 +80,7 @@ class _Normed(_Named):
     def __init__(
         self,
         params: ParamGroups | None = None,
-        InnerOpt: Inner = SGD,  # noqa: N803
+        InnerOpt: Inner = SGD,
         *,
         div_by_zero_eps: float = TINY,
         **kwargs: Any,
@@ -124,7 +124,7 @@ class L2ProjectedOptim(L2NormedGradientOptim):
     def __init__(
         self,
         params: ParamGroups | None = None,
-        InnerOpt: Inner = SGD,  # noqa: N803
+        InnerOpt: Inner = SGD,
         *,
         epsilon: float = REQUIRED,
         defaults: Group | None = None,
@@ -146,7 +146,7 @@ class LinfProjectedOptim(SignedGradientOptim):
     def __init__(
         self,
         params: ParamGroups | None = None,
-        InnerOpt: Inner = SGD,  # noqa: N803
+        InnerOpt: Inner = SGD,
         *,
         epsilon: float = REQUIRED,
         defaults: Group | None = None,
@@ -166,7 +166,7 @@ class _Clamped(_Named):
     def __init__(
         self,
         params: ParamGroups | None = None,
-        InnerOpt: Inner = SGD,  # noqa: N803
+        InnerOpt: Inner = SGD,
         *,
         clamp_min: float | None = None,
         clamp_max: float | None = None,
@@ -219,7 +219,7 @@ class TopQGradientOptimizer(_Named):
     def __init__(
         self,
         params: ParamGroups | None = None,
-        InnerOpt: Inner = SGD,  # noqa: N803
+        InnerOpt: Inner = SGD,
         *,
         q: float = REQUIRED,
         dq: float = 0.0,
@@ -245,7 +245,7 @@ class L1qNormedGradientOptim(ChainedParamTransformingOptimizer):
     def __init__(
         self,
         params: ParamGroups | None = None,
-        InnerOpt: Inner = SGD,  # noqa: N803
+        InnerOpt: Inner = SGD,
         *,
         q: float = REQUIRED,
         dq: float = 0.0,
@@ -266,14 +266,28 @@ class L1qNormedGradientOptim(ChainedParamTransformingOptimizer):
 
 
 class _InsideBall(ParamTransformingOptimizer):
-    """Steps by `FrankWolfe`, whose other settings (`lr`, `use_default_lr_schedule`) it takes."""
+    """Steps by `FrankWolfe`."""
 
     def __init__(
-        self, params: ParamGroups, *, epsilon: float, param_ndim: int | None = -1, **kwargs: Any
+        self,
+        params: ParamGroups,
+        *,
+        epsilon: float,
+        lr: float = 2.0,
+        use_default_lr_schedule: bool = True,
+        param_ndim: int | None = -1,
+        **kwargs: Any,
     ) -> None:
-        """Take the radius `epsilon` of the ball."""
-        scale = {"lmo_scaling_factor": epsilon}
-        super().__init__(params, FrankWolfe, param_ndim=param_ndim, **scale, **kwargs)
+        """Take the radius `epsilon` of the ball, and the settings of `FrankWolfe`."""
+        super().__init__(
+            params,
+            FrankWolfe,
+            param_ndim=param_ndim,
+            lmo_scaling_factor=epsilon,
+            lr=lr,
+            use_default_lr_schedule=use_default_lr_schedule,
+            **kwargs,
+        )
 
 
 class L1FrankWolfe(_InsideBall):

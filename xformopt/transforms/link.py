@@ -41,7 +41,8 @@ class Link:
         self.resources = {k: v for k, v in values.items() if k in resources}
         self.settings = {k: v for k, v in values.items() if k not in resources}
         self.settings["param_ndim"] = param_ndim
-        check_param_ndim(param_ndim)
+        if param_ndim != INHERIT:
+            check_param_ndim(param_ndim)
 
     def __repr__(self) -> str:
         """Show the call that makes this link."""
@@ -94,9 +95,9 @@ def free_name(name: str, taken: Iterable[str]) -> str:
 
 
 def check_param_ndim(param_ndim: Any) -> None:
-    """Raise a `TypeError` unless `param_ndim` is an int, None or (for a link) 'inherit'."""
+    """Raise a `TypeError` unless `param_ndim` is an int or None."""
     is_int = isinstance(param_ndim, int) and not isinstance(param_ndim, bool)
-    if not (param_ndim is None or is_int or param_ndim == INHERIT):
+    if param_ndim is not None and not is_int:
         raise TypeError(f"`param_ndim` must be an int or None, got {param_ndim!r}")
 
 

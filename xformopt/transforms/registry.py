@@ -82,12 +82,13 @@ class Transform:
 
     def check(self, values: Mapping[str, Any]) -> None:
         """Raise where a value breaks its rule, or the rule of all together."""
-        for name, setting in self.settings.items():
-            if values.get(name, setting.default) is inspect.Parameter.empty:
-                raise TypeError(f"`{self.name}` needs a value for `{name}` ({setting.says})")
-            if name in values:
-                setting.check(self.name, values[name])
-        wrong = self._check(**values) if self._check else None
+        own = {name: values.get(name, s.default) for name, s in self.settings.items()}
+        for name, value in own.items():
+            if value is inspect.Parameter.empty:
+                says = self.settings[name].says
+                raise TypeError(f"`{self.name}` needs a value for `{name}` ({says})")
+            self.settings[name].check(self.name, value)
+        wrong = self._check(**own) if self._check else None
         if wrong:
             raise ValueError(f"`{self.name}`: {wrong}")
 

@@ -29,7 +29,7 @@ def top_q(
     """
     kept = round((1.0 - _draw(q, dq, generator)) * prod(grad.shape[1:]))
     flat = grad.flatten(1)
-    largest = flat.abs().topk(kept, dim=1).indices
+    largest = flat.abs().contiguous().topk(kept, dim=1).indices
     dropped = torch.ones_like(flat, dtype=torch.bool).scatter_(1, largest, False)
     grad.masked_fill_(dropped.view(grad.shape), 0)
 

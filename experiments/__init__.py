@@ -1,0 +1,1 @@
+"""The launcher: `python -m experiments`."""
