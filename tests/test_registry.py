@@ -21,7 +21,7 @@ from xformopt.__main__ import main
 from xformopt.configs import make_store
 
 THROWAWAY = """
-from torch import Tensor
+from torch import Generator, Tensor
 from xformopt.transforms import transform
 from xformopt.transforms.settings import Fraction
 

@@ -1,0 +1,171 @@
+"""The configs: every node composes, round-trips and steps, and other projects use them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra_zen import instantiate
+from omegaconf import OmegaConf
+
+from xformopt import transforms as T
+from xformopt.configs import add_to_hydra_store, make_store
+from xformopt.optim import inner_optimizers
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.usefixtures("clean_hydra")
+
+
+def composed(*overrides: str) -> Any:
+    """Compose the launcher's config, and send it through YAML and back."""
+    add_to_hydra_store()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("config", overrides=list(overrides))
+    return OmegaConf.create(OmegaConf.to_yaml(cfg))
+
+
+def trained(optim: Any, shape: tuple[int, ...] = (3, 4)) -> torch.Tensor:
+    x = torch.full(shape, 0.5, requires_grad=True)
+    built = instantiate(optim)([x])
+    for _ in range(3):
+
+        def closure() -> torch.Tensor:
+            built.zero_grad()
+            loss = ((x - 1) ** 2).sum()
+            loss.backward()
+            return loss
+
+        built.step(closure)
+    return x.detach()
+
+
+@pytest.mark.parametrize("name", sorted(set(inner_optimizers()) - {"sparseadam"}))
+def test_every_inner_optimizer(name: str):
+    cfg = composed(f"optim/inner={name}", "optim.inner.lr=0.01", "optim/transforms=[]")
+    x = torch.full((3, 4), 0.5, requires_grad=True)
+    build: Any = inner_optimizers()[name]
+    native = build([x], lr=0.01)
+    for _ in range(3):
+
+        def closure() -> torch.Tensor:
+            native.zero_grad()
+            loss = ((x - 1) ** 2).sum()
+            loss.backward()
+            return loss
+
+        native.step(closure)  # type: ignore[arg-type]
+    assert torch.equal(trained(cfg.optim), x)
+
+
+def test_sparse_adam():
+    optim = instantiate(composed("optim/inner=sparseadam", "optim/transforms=[sign]").optim)
+    table = torch.nn.Embedding(4, 2, sparse=True)
+    before = table.weight.detach().clone()
+    built = optim(table.parameters())
+    table(torch.tensor([2])).sum().backward()
+    built.step()
+    changed = (table.weight != before).any(1)
+    assert changed.tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize("name", T.names())
+def test_every_transform(name: str):
+    cfg = composed(f"optim/transforms=[{name}]", f"optim.transforms.{name}.param_ndim=1")
+    built = instantiate(cfg.optim)([torch.zeros(2, 2)])
+    assert built.transforms[name].transform is T.get(name)
+    assert built.param_groups[0][f"{name}.param_ndim"] == 1
+    assert trained(cfg.optim).isfinite().all()
+
+
+def test_a_list_keeps_its_order_and_takes_one_twice():
+    cfg = composed(
+        "optim/transforms=[top_q,sign]",
+        "+optim/transforms@optim.transforms.again=top_q",
+        "optim.transforms.top_q.q=0.7",
+        "optim.transforms.again.q=0.2",
+    )
+    chain = instantiate(cfg.optim)([torch.zeros(2)]).transforms
+    assert list(chain) == ["top_q", "sign", "again"]
+    assert (chain["top_q"].settings["q"], chain["again"].settings["q"]) == (0.7, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("optim.param_ndim=1", "param_ndim", 1),
+        ("optim.param_ndim=null", "param_ndim", None),
+        ("optim.grad_scale=0.5", "grad_scale", 0.5),
+        ("optim.grad_bias=0.01", "grad_bias", 0.01),
+        ("optim.inner.lr=3e-3", "lr", 0.003),
+    ],
+)
+def test_single_leaves(override: str, key: str, value: Any):
+    (group,) = instantiate(composed(override).optim)([torch.zeros(2)]).param_groups
+    assert group[key] == value
+
+
+def test_any_importable_class_is_an_inner_optimizer():
+    cfg = composed(
+        "optim.inner._target_=xformopt.optim.FrankWolfe", "+optim.inner.lmo_scaling_factor=2.0"
+    )
+    built = instantiate(cfg.optim)([torch.zeros(2)])
+    assert type(built.inner_opt).__name__ == "FrankWolfe"
+    assert built.param_groups[0]["lmo_scaling_factor"] == 2.0
+
+
+def test_signatures_are_whole():
+    node = make_store()["optim/inner", "adamw"]
+    assert (node.lr, node.weight_decay, node.fused) == (1e-3, 1e-2, None)
+    node = make_store()["optim", "default"]
+    assert (node.param_ndim, node.grad_scale, node.grad_bias) == (-1, 1.0, 0.0)
+
+
+PROJECT = """
+import torch
+import hydra
+from hydra_zen import make_config, store, zen
+from xformopt.configs import add_to_hydra_store
+
+add_to_hydra_store()
+store(make_config("optim", steps=50, hydra_defaults=["_self_", {"optim": "default"}]), name="mine")
+store.add_to_hydra_store()
+
+
+def fit(steps, optim):
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(3, 1)
+    x = torch.randn(64, 3)
+    y = x @ torch.tensor([[1.0], [-2.0], [0.5]])
+    optimizer = optim(layer.parameters())
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = ((layer(x) - y) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+    names = [type(optimizer.inner_opt).__name__, *optimizer.transforms]
+    print(*names, optimizer.param_groups[0]["top_q.q"], f"{loss.item():.6f}")
+
+
+if __name__ == "__main__":
+    hydra.main(config_path=None, config_name="mine", version_base="1.3")(zen(fit))()
+"""
+
+
+def test_another_project_composes_overrides_and_trains(tmp_path: Path):
+    (tmp_path / "project.py").write_text(PROJECT)
+    overrides = ["optim/transforms=[top_q]", "optim.transforms.top_q.q=0.3", "steps=200"]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "project.py", "optim.inner.lr=0.1", *overrides],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    inner, chain, q, loss = done.stdout.split()
+    assert (inner, chain, q) == ("Adam", "top_q", "0.3")
+    assert float(loss) < 1e-3

@@ -1,0 +1,338 @@
+"""The launcher, as from the shell: what it trains, writes, prints, and how it refuses."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+
+from experiments.__main__ import main
+from experiments.tasks import toy
+
+ROOT = Path(__file__).parent.parent
+SHORT = ["task=himmelblau", "trainer.steps=20", "task.starts=4"]
+
+
+class Result(NamedTuple):
+    status: int
+    out: str
+    err: str
+    folder: Path
+
+    def read(self, name: str) -> Any:
+        return json.loads((self.folder / name).read_text())
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        lines = (self.folder / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: Any, capsys: Any, clean_hydra: None):
+    """Run the launcher in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    count = iter(range(100))
+
+    def run(*overrides: str) -> Result:
+        from hydra.core.global_hydra import GlobalHydra
+
+        GlobalHydra.instance().clear()
+        folder = tmp_path / f"run{next(count)}"
+        dirs = [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}"]
+        monkeypatch.setattr(sys, "argv", ["experiments", *overrides, *dirs])
+        try:
+            status = main()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return Result(status, out, err, folder)
+
+    return run
+
+
+class TestDefault:
+    def test_from_another_folder_reaches_97_percent(self, tmp_path: Path):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "experiments", f"hydra.run.dir={tmp_path}/out"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        summary = json.loads((tmp_path / "out/summary.json").read_text())
+        assert summary["task"] == "digits"
+        assert summary["final"]["test_accuracy"] >= 0.97
+        assert "clip_norm" in done.stdout
+
+    def test_split_is_fixed_stratified_and_whole(self):
+        from experiments.tasks.vision import digits
+
+        first, second = digits(64), digits(64)
+        assert torch.equal(first.test[0], second.test[0])
+        assert (len(first.train[0]), len(first.test[0])) == (1437, 360)
+        assert set(first.test[1].bincount().tolist()) <= {35, 36, 37}
+
+
+class TestToys:
+    @pytest.mark.parametrize(
+        ("name", "share"),
+        [("rosenbrock", 0.9), ("himmelblau", 1.0), ("beale", 0.5), ("simplex_least_squares", 1.0)],
+    )
+    def test_solved_with_defaults(self, cli: Any, name: str, share: float):
+        result = cli(f"task={name}")
+        final = result.read("summary.json")["final"]
+        assert final["solved"] >= share
+        assert final["distance"] < 1e-2
+
+    @pytest.mark.parametrize(
+        "problem",
+        [
+            toy.rosenbrock(3, 1),
+            toy.himmelblau(1),
+            toy.beale(1),
+            toy.rastrigin(4, 1),
+            toy.ill_conditioned(5, 100.0, 1),
+        ],
+        ids=lambda p: p.name,
+    )
+    def test_known_minima_are_minima(self, problem: toy.Toy):
+        x = problem.minima.double().requires_grad_()
+        hessian_safe = problem.function(x.float()).sum()
+        (gradient,) = torch.autograd.grad(hessian_safe, x)
+        assert gradient.abs().max() < 1e-3
+        around = problem.minima[:, None] + 0.05 * torch.randn(len(x), 200, x.shape[1])
+        values = problem.function(around.flatten(0, 1)).view(len(x), 200)
+        assert (values >= problem.function(problem.minima)[:, None] - 1e-6).all()
+
+    def test_simplex_solution_is_optimal(self):
+        """No feasible direction descends: the gradient is least on the support."""
+        problem = toy.simplex_least_squares(8, 1)
+        x = problem.minima.clone().requires_grad_()
+        problem.function(x).sum().backward()
+        assert x.grad is not None
+        on, off = x.grad[x > 0], x.grad[x == 0]
+        assert problem.minima.sum().item() == pytest.approx(1)
+        assert (on.max() - on.min()).item() < 1e-4
+        assert off.min() > on.max() + 0.5
+
+    def test_ill_conditioned_has_its_condition(self):
+        problem = toy.ill_conditioned(4, 50.0, 1)
+        hessian = torch.autograd.functional.hessian(
+            lambda x: problem.function(x[None]).sum(), torch.zeros(4)
+        )
+        eigenvalues = torch.linalg.eigvalsh(torch.as_tensor(hessian))
+        assert (eigenvalues[-1] / eigenvalues[0]).item() == pytest.approx(50, rel=1e-3)
+
+    def test_settings_reach_the_problem(self, cli: Any):
+        result = cli("task=ill_conditioned", "task.dim=3", "task.starts=5", "trainer.steps=3")
+        assert result.read("summary.json")["parameters"] == 15
+
+
+class TestRunFolder:
+    def test_holds_everything(self, cli: Any):
+        result = cli(*SHORT, "optim/inner=adamw", "optim.inner.lr=3e-3", "seed=5")
+        assert result.status == 0
+        found = {path.name for path in result.folder.iterdir() if path.is_file()}
+        assert found == {
+            "config.yaml", "metrics.jsonl", "summary.json", "curves.png", "trajectories.png",
+        }  # fmt: skip
+        assert "lr: 0.003" in (result.folder / "config.yaml").read_text()
+        assert "${" not in (result.folder / "config.yaml").read_text()
+        summary = result.read("summary.json")
+        assert summary["status"] == "finished"
+        assert summary["inner"] == "AdamW"
+        assert summary["seed"] == 5
+        assert summary["versions"]["torch"] == torch.__version__
+        assert len(summary["commit"]) >= 40
+        assert summary["seconds"] > 0
+        assert summary["best"]["distance"] <= summary["final"]["distance"]
+        assert [line["step"] for line in result.metrics] == list(range(21))
+        for name in ("curves.png", "trajectories.png"):
+            assert (result.folder / name).read_bytes().startswith(b"\x89PNG")
+
+    @pytest.mark.parametrize("task", [SHORT, ["task=digits", "trainer.steps=12"]])
+    def test_same_seed_same_numbers_to_the_bit(self, cli: Any, task: list[str]):
+        def numbers(seed: int) -> list[dict[str, Any]]:
+            lines = cli(*task, f"seed={seed}", "trainer.eval_every=4").metrics
+            return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+        first = numbers(1)
+        assert first == numbers(1)
+        assert first != numbers(2)
+
+    def test_epochs_steps_and_batch_size(self, cli: Any):
+        by_epoch = cli("trainer.epochs=2", "trainer.batch_size=500")
+        assert [line["step"] for line in by_epoch.metrics] == [0, 3, 6]
+        by_step = cli("trainer.steps=4", "trainer.batch_size=500", "trainer.eval_every=2")
+        assert [line["step"] for line in by_step.metrics] == [0, 2, 4]
+
+    def test_metrics_are_valid_after_a_kill(self, tmp_path: Path):
+        command = [sys.executable, "-m", "experiments", "task=himmelblau", "trainer.steps=1000000"]
+        options = [f"hydra.run.dir={tmp_path}/out", "trainer.eval_every=1"]
+        process = subprocess.Popen(
+            [*command, *options],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        file = tmp_path / "out/metrics.jsonl"
+        while process.poll() is None and not (file.exists() and file.stat().st_size > 2000):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        assert [line["step"] for line in lines] == list(range(len(lines)))
+
+    def test_prints_plain_lines_and_a_table(self, cli: Any):
+        result = cli(*SHORT)
+        assert "himmelblau  step 20/20  loss" in result.out
+        assert "\x1b" not in result.out
+        assert "inner optimizer" in result.out
+        assert str(result.folder.name) in result.out.replace("\n", "")
+
+
+class TestOptimizerSettings:
+    @pytest.mark.parametrize(
+        "overrides",
+        [
+            ["optim.param_ndim=1"],
+            ["optim/inner=adamw", "optim.inner.lr=3e-3"],
+            ["optim/transforms=[top_q,sign]", "optim.transforms.top_q.q=0.7"],
+            ["optim.grad_scale=0.5", "optim.grad_bias=0.01"],
+            ["optim.inner._target_=torch.optim.NAdam"],
+            ["optim.param_ndim=2"],
+            ["optim/inner=lbfgs"],
+            ["device=cpu"],
+        ],
+        ids=" ".join,
+    )
+    def test_train_the_default_task(self, cli: Any, overrides: list[str]):
+        result = cli("trainer.steps=3", *overrides)
+        assert result.status == 0, result.err
+        assert result.read("summary.json")["status"] == "finished"
+
+    def test_change_the_numbers(self, cli: Any):
+        settings = [
+            [],
+            ["optim.param_ndim=0"],
+            ["optim.grad_bias=0.5"],
+            ["optim/transforms=[]"],
+            ["optim/inner=rmsprop"],
+        ]
+        finals = [cli(*SHORT, *s).read("summary.json")["final"]["value"] for s in settings]
+        assert len(set(finals)) == len(settings)
+
+
+class TestSweep:
+    def test_leaderboard(self, cli: Any):
+        inners, seeds = "optim/inner=sgd,adam,sparseadam", "seed=0,1"
+        result = cli("-m", *SHORT, inners, seeds, "optim.param_ndim=0,1")
+        assert result.status == 1
+        with (result.folder / "leaderboard.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == 6
+        means = [float(row["mean"]) for row in rows if row["mean"]]
+        assert len(means) == 4
+        assert means == sorted(means)
+        for row in rows[:4]:
+            jobs = [
+                json.loads(path.read_text())
+                for path in result.folder.glob("*/summary.json")
+                if {
+                    f"optim/inner={row['optim/inner']}",
+                    f"optim.param_ndim={row['optim.param_ndim']}",
+                }
+                <= set(json.loads(path.read_text())["overrides"])
+            ]
+            distances = [job["final"]["distance"] for job in jobs]
+            assert float(row["mean"]) == pytest.approx(sum(distances) / 2)
+            assert float(row["sd"]) == pytest.approx(abs(distances[0] - distances[1]) / 2**0.5)
+            assert row["seeds"] == "2/2"
+        for row in rows[4:]:
+            assert row["optim/inner"] == "sparseadam"
+            assert row["seeds"] == "0/2"
+            assert "SparseAdam does not support dense gradients" in row["error"]
+        markdown = (result.folder / "leaderboard.md").read_text()
+        assert markdown in result.out
+        assert markdown.startswith("| task | trainer.steps | task.starts | optim/inner |")
+
+    def test_status_is_zero_where_all_went_well(self, cli: Any):
+        assert cli("-m", *SHORT, "seed=0,1").status == 0
+
+
+BAD = {
+    "optim.param_ndimm=1": r"`optim.param_ndimm`: there is no such key; did you mean `param_ndim`",
+    "optimm/inner=sgd": r"`optimm/inner`: there is no such key; did you mean `optim/inner`",
+    "tasks=digits": r"`tasks`: there is no such key; did you mean `task`\?",
+    "optim/inner=adamm": r"`optim/inner=adamm`: there is no such option; did you mean `adam`",
+    "optim/transforms=[top_k]": r"`optim/transforms=top_k`.*no such option; did you mean `top_q`",
+    "task=digit": r"`task=digit`: there is no such option; did you mean `digits`",
+    "optim.transforms.topq.q=1": r"`optim.transforms.topq`: there is no such key",
+    "optim.grad_scale=abc": r"`optim.grad_scale`: Value 'abc' of type 'str' could not be conv",
+    "optim.inner.lr=-1": r"Adam\(lr=-1\) cannot be built: Invalid learning rate: -1",
+    "optim.inner.lr=high": r"`lr` of Adam must be a number, got 'high'",
+    "optim.inner._target_=torch.optim.Nadam": r"`optim.inner`: Error locating target",
+    "+optim.inner.momentm=1": r"Adam has no setting `momentm` \(=1\)",
+    "optim.transforms.clip_norm.max_norm=-1": r"`max_norm` of `clip_norm` must be a number >= 0",
+    "+optim.transforms.sign.q=2": r"`transforms.sign` must be a link, got \{'q': 2\}",
+    "optim.param_ndim=one": r"`param_ndim` must be an int or None, got 'one'",
+    "device=tpu": r"`device` must be auto, cpu or cuda, got 'tpu'",
+    "seed=x": r"`seed` must be an int >= 0, got 'x'",
+    "trainer.steps=-4": r"`trainer.steps` must be an int >= 1 or null, got -4",
+    "trainer.batch_size=0": r"`trainer.batch_size` must be an int >= 1, got 0",
+    "optim/inner=muon": r"Muon\(\) cannot be built: Muon only supports 2D parameters",
+    "foo": r"Error parsing override 'foo'; missing EQUAL",
+}
+
+
+class TestBadInput:
+    @pytest.mark.parametrize("override", BAD)
+    def test_gets_one_clear_line(self, cli: Any, override: str):
+        result = cli(override)
+        assert result.status == 2
+        (line,) = result.err.splitlines()
+        assert line.startswith("error: ")
+        with pytest.raises(ValueError, match=BAD[override]):
+            raise ValueError(line)
+
+    def test_q_outside_the_unit_interval(self, cli: Any):
+        result = cli("optim/transforms=[top_q]", "optim.transforms.top_q.q=1.5")
+        assert result.status == 2
+        assert result.err == (
+            "error: `optim.transforms.top_q`: `q` of `top_q` must be a number in [0, 1], got 1.5\n"
+        )
+
+    def test_a_toy_refuses_epochs(self, cli: Any):
+        result = cli("task=beale", "trainer.epochs=3")
+        assert result.err.startswith("error: the toy `beale` has no epochs: set `trainer.steps`")
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+    def test_a_device_that_is_not_there(self, cli: Any):
+        result = cli("device=cuda")
+        assert result.status == 2
+        assert "no CUDA device is there; use device=cpu or device=auto" in result.err
+
+    def test_a_loss_that_is_not_finite(self, cli: Any):
+        result = cli("task=beale", "optim/inner=sgd", "optim/transforms=[]", "optim.inner.lr=10.0")
+        assert result.status == 2
+        assert "the run diverged; lower `optim.inner.lr` (= 10.0)" in result.err
+        summary = result.read("summary.json")
+        assert summary["status"] == "failed"
+        assert "diverged" in summary["error"]
+
+    def test_a_traceback_only_where_asked_for(self, cli: Any, monkeypatch: Any):
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+        result = cli("device=tpu")
+        assert "Traceback (most recent call last)" in result.err
+        assert result.err.endswith("must be auto, cpu or cuda, got 'tpu'\n")

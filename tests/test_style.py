@@ -1,0 +1,91 @@
+"""What a reader relies on: lint, types, what the wheel holds, what the public names say."""
+
+import inspect
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import xformopt
+from xformopt import optim, transforms
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("command", ["ruff check", "ruff format --check", "pyright"])
+def test_lint_and_types(command: str):
+    tool, *arguments = command.split()
+    done = subprocess.run(
+        [sys.executable, "-m", tool, *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_wheel_holds_xformopt_alone(tmp_path: Path):
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"xformopt"}
+    assert "xformopt/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_imports_alone(tmp_path: Path):
+    """Unpacked into an empty folder, with nothing of the checkout on the path, it imports."""
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    code = (
+        f"import sys; sys.path = [{str(wheel)!r}, *(p for p in sys.path if {str(ROOT)!r} != p)];"
+        "import xformopt.configs; assert '.whl' in xformopt.__file__; xformopt.configs.make_store()"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize("name", transforms.names())
+def test_every_transform_says_what_how_and_whence(name: str):
+    doc = inspect.getdoc(transforms.get(name).fn) or ""
+    assert "←" in doc
+    assert ">>> " in doc
+    assert "Source: " in doc
+
+
+def test_every_public_name_is_documented():
+    for module in (xformopt, optim, transforms):
+        for name in module.__all__:
+            assert inspect.getdoc(getattr(module, name)), name
+
+
+def test_the_readme_examples_run(tmp_path: Path):
+    """The Python blocks of the README, as files of their own; the last one is an app to call."""
+    blocks = (ROOT / "README.md").read_text().split("```python\n")[1:]
+    first, second, third = (block.split("```")[0] for block in blocks)
+    app = third.replace("@hydra.main", "import torch\nmodel = torch.nn.Linear(2, 2)\n@hydra.main")
+    (tmp_path / "example.py").write_text(first + "print(len(optimizer.transforms))\n")
+    (tmp_path / "shrink.py").write_text(second + "print(shrink(by=0.5))\n")
+    (tmp_path / "app.py").write_text(app + "    print(list(optimizer.transforms))\n\napp()\n")
+    overrides = ["optim/transforms=[top_q]", "optim.transforms.top_q.q=0.3"]
+    for command, said in (
+        (["example.py"], "3"),
+        (["shrink.py"], "shrink(by=0.5)"),
+        (["app.py", *overrides], "['top_q']"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", *command],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == said
