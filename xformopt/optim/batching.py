@@ -69,8 +69,11 @@ def shares_memory(x: Tensor, y: Tensor) -> bool:
 
 @contextmanager
 def batched(*tensors: Tensor, shape: tuple[int, ...]) -> Iterator[list[Tensor]]:
-    """Give the tensors in `shape`; what was copied because no view was possible is written back."""
-    batches = [x.reshape(shape) for x in tensors]
+    """Give the tensors in `shape`; what was copied because no view was possible is written back.
+
+    Tensors with another number of entries, such as counters, are given as they are.
+    """
+    batches = [x.reshape(shape) if x.numel() == prod(shape) else x for x in tensors]
     yield batches
     for x, batch in zip(tensors, batches, strict=True):
         if not shares_memory(x, batch):
@@ -102,34 +105,66 @@ def hook_view(param: Tensor, group: Mapping[str, Any], strict: bool, hook: str) 
 
 
 def run_link(
-    name: str, link: Link, group: Mapping[str, Any], state: Mapping[Tensor, Any], strict: bool
+    name: str,
+    link: Link,
+    group: Mapping[str, Any],
+    state: Mapping[Tensor, Any],
+    raw: Mapping[Tensor, Tensor],
+    strict: bool,
 ) -> None:
     """Apply a link to each parameter of a group, with the settings that the group holds."""
-    settings = {key: group[f"{name}.{key}"] for key in link.settings}
-    param_ndim = settings.pop("param_ndim")
-    param_ndim = group["param_ndim"] if param_ndim == INHERIT else param_ndim
-    settings.update(link.resources)
+    settings, param_ndim = group_settings(name, link, group)
     for param in group["params"]:
-        if param.numel() == 0 or (param.grad is None and "grad" in link.transform.tensors):
+        if not takes_part(param, link):
             continue
-        grad = param.grad
-        if grad is not None and grad.is_sparse and "grad" in link.transform.tensors:
+        if param.grad is not None and param.grad.is_sparse and "grad" in link.transform.tensors:
             grad = _sparse_values(param, link)
             shape = (grad.numel(), 1)
         else:
+            grad = param.grad
             shape = batch_shape(param.shape, param_ndim, strict)
-        given = {"param": param.detach(), "grad": grad}
-        tensors = [given[t] for t in link.transform.tensors]
-        tensors += [_buffer(state[param], f"{name}.{b}", param) for b in link.transform.state]
+        given = {"param": param.detach(), "grad": grad, "raw_grad": raw.get(param)}
+        tensors: list[Any] = [given[t] for t in link.transform.tensors]
+        tensors += link_buffers(name, link, param, state)
         with batched(*tensors, shape=shape) as batches:
             before = _identity(batches[0])
-            returned = link.transform.fn(*batches, **settings)
-            if returned is not None or _identity(batches[0]) != before:
-                raise ValueError(
-                    f"transform `{link.transform.name}` must write to `{link.transform.target}` in "
-                    f"place and return nothing, for a batch of shape {shape}; it returned "
-                    f"{type(returned).__name__}"
-                )
+            _check_result(link, link.transform.fn(*batches, **settings), shape)
+            if _identity(batches[0]) != before:
+                _check_result(link, batches[0], shape)
+
+
+def run_optimizer_link(name: str, link: Link, groups: list[Any]) -> None:
+    """Apply a link of scope 'optimizer' to all gradients at once."""
+    settings, _ = group_settings(name, link, groups[0])
+    params = [p for group in groups for p in group["params"] if takes_part(p, link)]
+    if params:
+        returned = link.transform.fn([dense_or_values(p) for p in params], **settings)
+        _check_result(link, returned, tuple(params[0].shape))
+
+
+def takes_part(param: Tensor, link: Link) -> bool:
+    """Return whether a link acts on a parameter as it is now."""
+    reads_grad = link.transform.tensors != ("param",)
+    return param.numel() > 0 and not (param.grad is None and reads_grad)
+
+
+def group_settings(name: str, link: Link, group: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Return the settings of a link in a group, and its `param_ndim`."""
+    settings = {key: group[f"{name}.{key}"] for key in link.settings}
+    param_ndim = settings.pop("param_ndim")
+    settings.update(link.resources)
+    return settings, group["param_ndim"] if param_ndim == INHERIT else param_ndim
+
+
+def link_buffers(name: str, link: Link, param: Tensor, state: Mapping[Tensor, Any]) -> list[Tensor]:
+    """Return the buffers of a link for a parameter, made where they are not there yet."""
+    if not link.transform.state:
+        return []
+    held = state[param].setdefault(name, {})
+    for key, initialise in link.transform.state.items():
+        if key not in held:
+            held[key] = initialise(param.detach())
+    return [held[key] for key in link.transform.state]
 
 
 def dense_or_values(param: Tensor) -> Tensor:
@@ -153,10 +188,13 @@ def _sparse_values(param: Tensor, link: Link) -> Tensor:
     )
 
 
-def _buffer(state: dict[str, Any], key: str, param: Tensor) -> Tensor:
-    if key not in state:
-        state[key] = torch.zeros_like(param)
-    return state[key]
+def _check_result(link: Link, returned: Any, shape: tuple[int, ...]) -> None:
+    if returned is not None:
+        raise ValueError(
+            f"transform `{link.transform.name}` must write to `{link.transform.target}` in place "
+            f"and return nothing, for a batch of shape {shape}; it returned or replaced it by a "
+            f"{type(returned).__name__}"
+        )
 
 
 def _identity(x: Tensor) -> tuple[Any, ...]:

@@ -8,7 +8,14 @@ from torch import Tensor
 from torch.optim import SGD, Optimizer
 from torch.optim.optimizer import required
 
-from xformopt.optim.batching import batch_shape, dense_or_values, hook_view, run_link
+from xformopt.optim.batching import (
+    batch_shape,
+    dense_or_values,
+    hook_view,
+    link_buffers,
+    run_link,
+    run_optimizer_link,
+)
 from xformopt.optim.inner import ParamGroups, build_inner
 from xformopt.optim.linkstate import LinkState
 from xformopt.transforms.link import INHERIT, Link, Transforms, as_chain
@@ -92,6 +99,7 @@ class ParamTransformingOptimizer(Optimizer):
             shared.update({f"{name}.{key}": value for key, value in link.settings.items()})
         self.strict_ndim = strict_ndim
         self._link_state = LinkState(self.transforms)
+        self._raw: dict[Tensor, Tensor] = {}
         self.inner_opt = build_inner(
             InnerOpt, params, {**shared, **(defaults or {})}, inner_opt_kwargs
         )
@@ -121,8 +129,10 @@ class ParamTransformingOptimizer(Optimizer):
     def _apply_pre_step_transform_(self) -> None:
         """Run the pre-step hook and links on every gradient, then scale and shift it."""
         self._link_state.show(self.state)
+        self._begin_links()
         self._run_hook("_pre_step_transform_")
         self._run_links("pre")
+        self._raw.clear()
         for group in self.param_groups:
             scale, bias = group["grad_scale"], group["grad_bias"]
             if scale == 1.0 and bias == 0.0:
@@ -137,9 +147,14 @@ class ParamTransformingOptimizer(Optimizer):
         self._run_hook("_post_step_transform_")
         self._run_links("post")
 
+    @torch.no_grad()
     def project(self) -> None:
-        """Apply the post-step transforms now, without a step: make a start point feasible."""
-        self._apply_post_step_transform_()
+        """Apply the post-step transforms now, without a step: make a start point feasible.
+
+        Links that keep state, such as `param_ema`, count steps and are left out.
+        """
+        self._run_hook("_post_step_transform_")
+        self._run_links("post", stateful=False)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Transform, make the inner step, transform; return what `closure` returned, if given.
@@ -249,11 +264,28 @@ class ParamTransformingOptimizer(Optimizer):
                 with hook_view(p, group, self.strict_ndim, label) as view:
                     hook(view, optim_group=group)
 
-    def _run_links(self, when: str) -> None:
+    def _begin_links(self) -> None:
+        """Make the links' buffers, and keep the gradients that are read as `raw_grad`."""
+        links = self.transforms.values()
+        keeps_raw = any("raw_grad" in link.transform.tensors for link in links)
+        for group in self.param_groups:
+            for p in group["params"] if self._link_state.keys or keeps_raw else ():
+                if p.grad is None:
+                    continue
+                for name, link in self.transforms.items():
+                    link_buffers(name, link, p, self.state)
+                if keeps_raw:
+                    self._raw[p] = p.grad.clone()
+
+    def _run_links(self, when: str, stateful: bool = True) -> None:
         for name, link in self.transforms.items():
-            if link.when == when:
-                for group in self.param_groups:
-                    run_link(name, link, group, self.state, self.strict_ndim)
+            if link.when != when or (link.transform.state and not stateful):
+                continue
+            if link.transform.scope == "optimizer":
+                run_optimizer_link(name, link, self.param_groups)
+                continue
+            for group in self.param_groups:
+                run_link(name, link, group, self.state, self._raw, self.strict_ndim)
 
     def _transforming(self, closure: Callable[[], Any]) -> Callable[[], Any]:
         def transformed() -> Any:

@@ -17,7 +17,7 @@ class LinkState:
 
     def __init__(self, chain: Mapping[str, Link]) -> None:
         """Note which keys of `state[p]` are the links'."""
-        self.keys = {f"{name}.{b}" for name, link in chain.items() for b in link.transform.state}
+        self.keys = {name for name, link in chain.items() if link.transform.state}
         self.hidden: dict[Tensor, dict[str, Any]] = {}
 
     def hide(self, state: dict[Tensor, dict[str, Any]]) -> None:

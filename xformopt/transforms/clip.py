@@ -1,10 +1,13 @@
 """Clipping: entries or norms of the gradient held within bounds."""
 
+from math import ceil
+
+import torch
 from torch import Tensor
 
-from xformopt.transforms.items import shrink_to_norm
+from xformopt.transforms.items import TINY, at_least_float32, item_norm, shrink_to_norm
 from xformopt.transforms.registry import transform
-from xformopt.transforms.settings import NonNegative, Number, Positive
+from xformopt.transforms.settings import Fraction, NonNegative, Number, Positive
 
 
 def bounds_are_ordered(min: float | None, max: float | None) -> str | None:
@@ -49,3 +52,83 @@ def clip_norm(grad: Tensor, *, max_norm: NonNegative = 1.0, ord: Positive = 2.0)
     Source: Pascanu et al. 2013, On the difficulty of training RNNs, arXiv:1211.5063.
     """
     shrink_to_norm(grad, max_norm, ord)
+
+
+@transform(laws=("odd",))
+def clip_quantile(grad: Tensor, *, q: Fraction = 0.99) -> None:
+    """Clamp each item's entries to the q-quantile of their absolute values.
+
+    g ← min(max(g, -t), t), t the ⌈q d⌉-th smallest |g|
+
+    >>> import torch
+    >>> g = torch.tensor([[1.0, -2.0, 3.0, -100.0]])
+    >>> clip_quantile.fn(g, q=0.75)
+    >>> g
+    tensor([[ 1., -2.,  3., -3.]])
+
+    Source: Seetharaman et al. 2020, AutoClip, arXiv:2007.14469, per entry instead of per step.
+    """
+    flat = grad.flatten(1).abs()
+    rank = max(1, ceil(q * flat.shape[1]))
+    bound = flat.kthvalue(rank, dim=1).values.view(-1, *[1] * (grad.ndim - 1))
+    grad.clamp_(-bound, bound)
+
+
+@transform(elementwise=True, laws=("odd", "nonexpansive"))
+def soft_clip(grad: Tensor, *, max: Positive = 1.0) -> None:
+    """Bend each entry smoothly towards ±max.
+
+    g ← max · tanh(g / max)
+
+    >>> import torch
+    >>> g = torch.tensor([[0.01, -100.0]])
+    >>> soft_clip.fn(g)
+    >>> g
+    tensor([[ 0.0100, -1.0000]])
+
+    Source: Zhang et al. 2020, Why Gradient Clipping Accelerates Training, arXiv:1905.11881, whose
+    smooth clipping this is, entry by entry.
+    """
+    grad.div_(max).tanh_().mul_(max)
+
+
+@transform
+def adaptive_clip(
+    grad: Tensor, param: Tensor, *, clipping: Positive = 0.01, eps: NonNegative = 1e-3
+) -> None:
+    """Scale each item whose norm exceeds a share of its parameter's norm down to that.
+
+    g ← g · min(1, clipping · max(‖x‖₂, eps) / ‖g‖₂)
+
+    With `param_ndim=-1` an item is a unit: what feeds one output.
+
+    >>> import torch
+    >>> g, x = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 10.0]])
+    >>> adaptive_clip.fn(g, x, clipping=0.1)
+    >>> g
+    tensor([[0.6000, 0.8000]])
+
+    Source: Brock et al. 2021, High-Performance Large-Scale Image Recognition, arXiv:2102.06171.
+    """
+    bound = item_norm(param, 2).clamp_min_(eps).mul_(clipping)
+    grad.mul_((bound / item_norm(grad, 2).clamp_min_(1e-6)).clamp_max_(1.0))
+
+
+@transform(scope="optimizer")
+def clip_global_norm(grads: list[Tensor], *, max_norm: NonNegative = 1.0) -> None:
+    """Scale all gradients together where their common norm exceeds `max_norm`.
+
+    g ← g · min(1, max_norm / √Σ ‖g_p‖₂²), the sum over all parameters p
+
+    >>> import torch
+    >>> grads = [torch.tensor([[3.0]]), torch.tensor([[4.0]])]
+    >>> clip_global_norm.fn(grads, max_norm=1.0)
+    >>> grads
+    [tensor([[0.6000]]), tensor([[0.8000]])]
+
+    Source: Pascanu et al. 2013, On the difficulty of training RNNs, arXiv:1211.5063.
+    """
+    total = torch.nn.utils.get_total_norm([g.to(at_least_float32(g.dtype)) for g in grads])
+    factor = (max_norm / total.clamp_min(TINY)).clamp_max(1.0)
+    for grad in grads:
+        grad.mul_(factor.to(grad.device))

@@ -24,3 +24,12 @@ def item_norm(x: Tensor, ord: float) -> Tensor:
 def shrink_to_norm(x: Tensor, radius: float, ord: float) -> None:
     """Scale each item of `x` whose norm exceeds `radius` down to it, in place."""
     x.mul_((radius / item_norm(x, ord).clamp_min_(TINY)).clamp_max_(1.0))
+
+
+def as_matrices(x: Tensor) -> Tensor:
+    """Return items of shape `(N, d1, …)` as matrices `(N, d1, d2·d3·…)`; vectors get one column.
+
+    >>> as_matrices(torch.zeros(2, 3, 4, 5)).shape, as_matrices(torch.zeros(2, 3)).shape
+    (torch.Size([2, 3, 20]), torch.Size([2, 3, 1]))
+    """
+    return x.unsqueeze(-1) if x.ndim == 2 else x.flatten(2)

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from xformopt.transforms.clip import bounds_are_ordered
-from xformopt.transforms.items import at_least_float32, shrink_to_norm
+from xformopt.transforms.items import TINY, at_least_float32, item_norm, shrink_to_norm
 from xformopt.transforms.registry import transform
-from xformopt.transforms.settings import NonNegative, Number, Positive
+from xformopt.transforms.settings import Fraction, NonNegative, Number, Positive
 
 
 @transform(elementwise=True, laws=("idempotent", "nonexpansive"), check=bounds_are_ordered)
@@ -95,7 +95,7 @@ def l1_ball(param: Tensor, *, radius: NonNegative = 1.0) -> None:
     flat = param.flatten(1).to(at_least_float32(param.dtype))
     size = flat.abs()
     outside = size.sum(1, keepdim=True) > radius
-    nearest = torch.where(outside, _onto_simplex(size, radius) * flat.sign(), flat)
+    nearest = torch.where(outside, onto_capped_simplex(size, radius) * flat.sign(), flat)
     param.copy_(nearest.view(param.shape))
 
 
@@ -114,15 +114,72 @@ def simplex(param: Tensor, *, total: Positive = 1.0) -> None:
     Source: Duchi et al. 2008, Efficient projections onto the l1-ball, ICML, fig. 1.
     """
     flat = param.flatten(1).to(at_least_float32(param.dtype))
-    param.copy_(_onto_simplex(flat, total).view(param.shape))
+    param.copy_(onto_capped_simplex(flat, total).view(param.shape))
 
 
-def _onto_simplex(x: Tensor, total: float) -> Tensor:
-    """Project the rows of `x`; shifted by their largest entry, so that large ones keep `total`."""
+@transform(laws=("idempotent", "nonexpansive", "odd"))
+def topq_ball(param: Tensor, *, q: Fraction = 0.9, radius: NonNegative = 1.0) -> None:
+    """Project onto the top-q l1 ball: the hull of radius/k · {-1, 0, 1} with k = (1 - q) d ones.
+
+    x ← argmin ‖y - x‖₂ over ‖y‖₁ <= radius, ‖y‖∞ <= radius / k
+
+    >>> import torch
+    >>> x = torch.tensor([[3.0, -1.0, 0.25, 0.0]])
+    >>> topq_ball.fn(x, q=0.5, radius=1.0)
+    >>> x
+    tensor([[ 0.5000, -0.5000,  0.0000,  0.0000]])
+
+    Source: Wang & Lu 2015, Projection onto the capped simplex, arXiv:1503.01002.
+    """
+    flat = param.flatten(1).to(at_least_float32(param.dtype))
+    cap = radius / max(1, round((1 - q) * flat.shape[1]))
+    size = flat.abs()
+    outside = size.clamp_max(cap).sum(1, keepdim=True) > radius
+    nearest = torch.where(outside, onto_capped_simplex(size, radius, cap), size.clamp_max(cap))
+    param.copy_((nearest * flat.sign()).view(param.shape))
+
+
+@transform(laws=("idempotent", "scale_invariant", "odd"))
+def l2_sphere(param: Tensor, *, radius: NonNegative = 1.0) -> None:
+    """Replace each item by the nearest point of the Euclidean sphere; zero stays zero.
+
+    x ← radius · x / ‖x‖₂
+
+    >>> import torch
+    >>> x = torch.tensor([[0.3, 0.4]])
+    >>> l2_sphere.fn(x, radius=5.0)
+    >>> x
+    tensor([[3., 4.]])
+
+    Source: Absil et al. 2008, Optimization Algorithms on Matrix Manifolds, section 3.5.
+    """
+    param.mul_(radius / item_norm(param, 2).clamp_min_(TINY))
+
+
+def onto_capped_simplex(x: Tensor, total: float, cap: float = float("inf")) -> Tensor:
+    """Project the rows of `x`, shape `(N, d)`, onto {0 <= y <= cap, Σ y = total}, exactly.
+
+    y = min(max(x - θ, 0), cap), where Σ y falls piecewise linearly in θ, with kinks at the entries
+    and at the entries less `cap`: they are sorted and the sum accumulated between them.
+    """
     x = x - x.amax(1, keepdim=True)
+    if cap == float("inf"):
+        return (x - _threshold(x, total)).clamp_min_(0)
+    kinks, order = torch.cat([x - cap, x], 1).sort(1, descending=True)
+    enters = order >= x.shape[1]
+    active = torch.where(enters, 1, -1).cumsum(1)
+    gained = (kinks[:, :-1] - kinks[:, 1:]) * active[:, :-1]
+    sums = torch.cat([x.new_zeros(len(x), 1), gained.cumsum(1)], 1)
+    segment = (sums <= total).sum(1, keepdim=True).clamp(1, kinks.shape[1]) - 1
+    slope = active.gather(1, segment).clamp_min(1)
+    theta = kinks.gather(1, segment) - (total - sums.gather(1, segment)) / slope
+    return (x - theta).clamp(0, cap)
+
+
+def _threshold(x: Tensor, total: float) -> Tensor:
+    """Return θ of the projection of the rows of `x`, shifted to a largest entry of 0."""
     descending = x.sort(1, descending=True).values
     excess = descending.cumsum(1) - total
     rank = torch.arange(1, x.shape[1] + 1, device=x.device, dtype=x.dtype)
     support = (descending * rank > excess).sum(1, keepdim=True).clamp_min_(1)
-    threshold = excess.gather(1, support - 1) / support
-    return (x - threshold).clamp_min_(0)
+    return excess.gather(1, support - 1) / support

@@ -7,11 +7,24 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Literal, get_args, overload
 
+import torch
+from torch import Tensor
+
 from xformopt.transforms.link import INHERIT, Link, When
 from xformopt.transforms.settings import Setting, close_matches, settings_of
 
 ENTRY_POINTS = "xformopt.transforms"
 """The entry-point group through which other packages register transforms."""
+
+StateInit = Callable[[Tensor], Tensor]
+State = tuple[str, ...] | Mapping[str, StateInit | Literal["counter"]]
+"""The buffers of a transform: names, for zeros, or what makes each from the parameter."""
+
+TENSORS = {
+    "item": {("grad",), ("param",), ("grad", "param"), ("param", "grad"), ("grad", "raw_grad")},
+    "optimizer": {("grads",)},
+}
+"""What the tensor arguments may be called, by the scope of the transform."""
 
 Law = Literal["idempotent", "scale_invariant", "odd", "nonexpansive"]
 """What a transform may declare of itself; the tests hold it to its word."""
@@ -29,8 +42,9 @@ class Transform:
         self,
         fn: Callable[..., None],
         *,
-        state: tuple[str, ...] = (),
+        state: State = (),
         elementwise: bool = False,
+        scope: Literal["item", "optimizer"] = "item",
         laws: tuple[Law, ...] = (),
         check: Callable[..., str | None] | None = None,
     ) -> None:
@@ -38,10 +52,11 @@ class Transform:
         functools.update_wrapper(self, fn)
         self.fn = fn
         self.name = fn.__name__
-        self.state = state
+        self.state = _initialisers(state)
+        self.scope = scope
         self.elementwise = elementwise
         self.laws = laws
-        self.tensors = _tensors(fn, state)
+        self.tensors = _tensors(fn, tuple(self.state), TENSORS[scope])
         self.settings: dict[str, Setting] = settings_of(fn)
         self._check = check
         self.__signature__ = _link_signature(fn, self.when)
@@ -52,7 +67,7 @@ class Transform:
     @property
     def target(self) -> str:
         """What the transform writes: 'grad' or 'param'."""
-        return self.tensors[0]
+        return self.tensors[0].removesuffix("s")
 
     @property
     def when(self) -> When:
@@ -106,22 +121,26 @@ def transform(fn: Callable[..., None]) -> Transform: ...
 @overload
 def transform(
     *,
-    state: tuple[str, ...] = (),
+    state: State = (),
     elementwise: bool = False,
+    scope: Literal["item", "optimizer"] = "item",
     laws: tuple[Law, ...] = (),
     check: Callable[..., str | None] | None = None,
 ) -> Callable[[Callable[..., None]], Transform]: ...
 def transform(fn: Callable[..., None] | None = None, **declared: Any) -> Any:
     """Register an in-place function of a batch tensor under its name.
 
-    The first argument, `grad` or `param`, is what it writes; then come the tensors that it reads,
-    then its state buffers; settings are keyword-only and typed.
+    The first argument, `grad` or `param`, is what it writes; then come the tensors that it reads
+    (`param`, `grad`, or `raw_grad`: the gradient before the chain), then its state buffers;
+    settings are keyword-only and typed.
 
     Args:
         fn: the function; it writes its first argument in place and returns nothing.
-        **declared: `state`, the names of its buffers, zero at first; `elementwise`, whether it
-            treats each entry on its own; `laws`, what holds for it; `check`, a function of the
-            settings that returns what is wrong with them together.
+        **declared: `state`, the names of its buffers, zero at first, or a mapping from names to
+            functions of the parameter, or to 'counter' for a scalar; `elementwise`, whether it
+            treats each entry on its own; `scope`, 'optimizer' for one call with all gradients as
+            the list `grads`; `laws`, what holds for it; `check`, a function of the settings that
+            returns what is wrong with them together.
 
     >>> from torch import Tensor, tensor
     >>> @transform(elementwise=True)
@@ -182,12 +201,23 @@ def _load_entry_points() -> None:
             )
 
 
-def _tensors(fn: Callable[..., None], state: tuple[str, ...]) -> tuple[str, ...]:
+def _initialisers(state: State) -> dict[str, StateInit]:
+    if not isinstance(state, Mapping):
+        return dict.fromkeys(state, torch.zeros_like)
+    return {name: _counter if init == "counter" else init for name, init in state.items()}
+
+
+def _counter(param: Tensor) -> Tensor:
+    return torch.zeros((), dtype=torch.float32)
+
+
+def _tensors(
+    fn: Callable[..., None], state: tuple[str, ...], known: set[tuple[str, ...]]
+) -> tuple[str, ...]:
     arguments = inspect.signature(fn).parameters.values()
     positional = tuple(a.name for a in arguments if a.kind is a.POSITIONAL_OR_KEYWORD)
     count = len(positional) - len(state)
     tensors, buffers = positional[:count], positional[count:]
-    known = [("grad",), ("param",), ("grad", "param"), ("param", "grad")]
     if tensors not in known or buffers != state:
         raise TypeError(
             f"the arguments of transform `{fn.__name__}` must be `grad` or `param` (what it "

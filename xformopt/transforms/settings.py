@@ -19,6 +19,7 @@ class Rule(NamedTuple):
 Number = Annotated[float, Rule("a number", lambda v: v == v)]
 Positive = Annotated[float, Rule("a number > 0", lambda v: v > 0)]
 NonNegative = Annotated[float, Rule("a number >= 0", lambda v: v >= 0)]
+Count = Annotated[int, Rule("an int >= 1", lambda v: v >= 1)]
 Fraction = Annotated[float, Rule("a number in [0, 1]", lambda v: 0 <= v <= 1)]
 
 

@@ -34,6 +34,29 @@ def top_q(
     grad.masked_fill_(dropped.view(grad.shape), 0)
 
 
+@transform
+def random_sparse(
+    grad: Tensor, *, q: Fraction = 0.5, rescale: bool = True, generator: Generator | None = None
+) -> None:
+    """Zero each entry with probability `q`, and scale the others by 1 / (1 - q) if `rescale`.
+
+    g ← g ⊙ m / (1 - q), m ~ Bernoulli(1 - q)
+
+    >>> import torch
+    >>> g = torch.ones(1, 6)
+    >>> random_sparse.fn(g, q=0.5, generator=torch.Generator().manual_seed(0))
+    >>> g
+    tensor([[0., 2., 0., 0., 0., 2.]])
+
+    Source: Wangni et al. 2018, Gradient Sparsification, arXiv:1710.09854.
+    """
+    device = generator.device if generator else grad.device
+    kept = torch.rand(grad.shape, generator=generator, device=device) >= q
+    grad.mul_(kept.to(grad.device))
+    if rescale and q < 1:
+        grad.div_(1 - q)
+
+
 def _draw(q: float, dq: float, generator: Generator | None) -> float:
     low, high = max(0.0, q - dq), min(1.0, q + dq)
     if high <= low or dq == 0.0:

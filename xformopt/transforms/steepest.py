@@ -1,8 +1,11 @@
 """Steepest directions: what maximises the inner product with the gradient over a unit ball."""
 
+import torch
 from torch import Tensor
 
+from xformopt.transforms.clip import bounds_are_ordered
 from xformopt.transforms.registry import transform
+from xformopt.transforms.settings import Fraction, Number
 
 
 @transform(elementwise=True, laws=("idempotent", "scale_invariant", "odd"))
@@ -42,3 +45,61 @@ def l1_steepest(grad: Tensor) -> None:
     signs = flat.gather(1, largest).sign()
     grad.zero_()
     grad.add_(flat.new_zeros(flat.shape).scatter_(1, largest, signs).view(grad.shape))
+
+
+@transform(laws=("scale_invariant", "odd"))
+def topq_steepest(grad: Tensor, *, q: Fraction = 0.9) -> None:
+    """Keep the signs of each item's largest entries, divided by their number k = (1 - q) d.
+
+    g_i ← sign(g_i) / k if |g_i| is among the k largest, else 0
+
+    >>> import torch
+    >>> g = torch.tensor([[-3.0, 2.0, 0.5, 1.0]])
+    >>> topq_steepest.fn(g, q=0.5)
+    >>> g
+    tensor([[-0.5000,  0.5000,  0.0000,  0.0000]])
+
+    Source: Tramèr & Boneh 2019, Adversarial Training and Robustness for Multiple Perturbations,
+    arXiv:1904.13000, section 4.
+    """
+    flat = grad.flatten(1)
+    kept = max(1, round((1 - q) * flat.shape[1]))
+    largest = flat.abs().contiguous().topk(kept, dim=1).indices
+    signs = flat.gather(1, largest).sign() / kept
+    grad.copy_(torch.zeros_like(flat).scatter_(1, largest, signs).view(grad.shape))
+
+
+@transform
+def simplex_steepest(grad: Tensor) -> None:
+    """Put -1 at each item's least entry, 0 elsewhere: a step against it goes to that vertex.
+
+    g ← -e_k, k = argmin g
+
+    >>> import torch
+    >>> g = torch.tensor([[3.0, -2.0, 0.5]])
+    >>> simplex_steepest.fn(g)
+    >>> g
+    tensor([[ 0., -1.,  0.]])
+
+    Source: Jaggi 2013, Revisiting Frank-Wolfe, ICML, section 4.
+    """
+    flat = grad.flatten(1)
+    least = flat.argmin(1, keepdim=True)
+    grad.copy_(torch.zeros_like(flat).scatter_(1, least, -1).view(grad.shape))
+
+
+@transform(elementwise=True, check=bounds_are_ordered)
+def box_steepest(grad: Tensor, *, min: Number = -1.0, max: Number = 1.0) -> None:
+    """Replace each entry by the corner of the box that it points away from, negated.
+
+    g ← -min where g > 0, else -max
+
+    >>> import torch
+    >>> g = torch.tensor([[3.0, -2.0]])
+    >>> box_steepest.fn(g, min=0.0, max=2.0)
+    >>> g
+    tensor([[-0., -2.]])
+
+    Source: Jaggi 2013, Revisiting Frank-Wolfe, ICML, section 4.
+    """
+    grad.copy_(torch.where(grad > 0, -min, -max))

@@ -1,0 +1,180 @@
+"""Transforms of items as matrices: orthogonalisation, rows, columns, spectral directions."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from xformopt.transforms.items import TINY, as_matrices, at_least_float32
+from xformopt.transforms.registry import transform
+from xformopt.transforms.settings import Count, NonNegative
+
+Coefficients = list[tuple[float, float, float]]
+
+MUON: Coefficients = [(3.4445, -4.7750, 2.0315)]
+"""The quintic of Jordan et al. 2024, used in every step."""
+
+POLAR_EXPRESS: Coefficients = [
+    (8.28721201814563, -23.595886519098837, 17.300387312530933),
+    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+    (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
+    (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
+    (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
+    (1.875, -1.25, 0.375),
+]
+"""The optimal quintic of each step, for singular values in [1e-3, 1]; the last one repeats."""
+
+
+@transform(laws=("odd",))
+def orthogonalize(
+    grad: Tensor,
+    *,
+    coefficients: Literal["muon", "polar_express"] = "muon",
+    steps: Count = 5,
+    scale: Literal["none", "muon", "match_rms_adamw"] = "none",
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    eps: NonNegative = 1e-7,
+) -> None:
+    """Replace each item, as a matrix, by its nearest orthogonal one, up to the iteration's error.
+
+    g ← U Vᵀ of g = U Σ Vᵀ, by X ← a X + (b X Xᵀ + c (X Xᵀ)²) X from X = g / ‖g‖
+
+    Items of more than two dimensions are matrices of shape `(d1, d2·d3·…)`. `scale` multiplies by
+    √max(1, rows/columns) ('muon') or 0.2 √max(rows, columns) ('match_rms_adamw').
+
+    >>> import torch
+    >>> g = torch.tensor([[[3.0, 0.0], [0.0, -2.0]]])
+    >>> orthogonalize.fn(g, coefficients="polar_express", steps=8)
+    >>> g.round(decimals=2)
+    tensor([[[ 1.,  0.],
+             [ 0., -1.]]])
+
+    Source: Jordan et al. 2024, Muon; Amsel et al. 2025, The Polar Express, arXiv:2505.16932.
+    """
+    x = as_matrices(grad).to(_compute_dtype(grad.dtype, dtype))
+    rows, columns = x.shape[-2:]
+    tall = rows > columns
+    x = x.mT if tall else x
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(max(eps, TINY))
+    for a, b, c in _schedule(coefficients, steps):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    x = (x.mT if tall else x) * _factor(scale, rows, columns)
+    grad.copy_(x.reshape(grad.shape))
+
+
+@transform(laws=("scale_invariant", "odd"))
+def spectral_steepest(grad: Tensor) -> None:
+    """Replace each item, as a matrix, by its polar factor: the steepest of the spectral ball.
+
+    g ← U Vᵀ of g = U Σ Vᵀ, by a singular value decomposition
+
+    >>> import torch
+    >>> g = torch.tensor([[[3.0, 0.0], [0.0, -2.0]]])
+    >>> spectral_steepest.fn(g)
+    >>> g.abs()
+    tensor([[[1., 0.],
+             [0., 1.]]])
+
+    Source: Carlson et al. 2015, Preconditioned Spectral Descent, NeurIPS.
+    """
+    u, s, v = _svd(grad)
+    grad.copy_((u * (s > 0).unsqueeze(-2) @ v).reshape(grad.shape))
+
+
+@transform(laws=("scale_invariant", "odd"))
+def nuclear_steepest(grad: Tensor) -> None:
+    """Replace each item, as a matrix, by its leading singular pair: steepest of the nuclear ball.
+
+    g ← u₁ v₁ᵀ
+
+    >>> import torch
+    >>> g = torch.tensor([[[3.0, 0.0], [0.0, -2.0]]])
+    >>> nuclear_steepest.fn(g)
+    >>> g.abs()
+    tensor([[[1., 0.],
+             [0., 0.]]])
+
+    Source: Jaggi 2013, Revisiting Frank-Wolfe, ICML, section 4.
+    """
+    u, s, v = _svd(grad)
+    leading = u[..., :1] * (s[..., :1] > 0).unsqueeze(-2) @ v[..., :1, :]
+    grad.copy_(leading.reshape(grad.shape))
+
+
+@transform(laws=("idempotent", "scale_invariant", "odd"))
+def row_norm(grad: Tensor, *, eps: NonNegative = TINY) -> None:
+    """Divide each row of each item, as a matrix, by its Euclidean norm.
+
+    g_i ← g_i / max(‖g_i‖₂, eps)
+
+    >>> import torch
+    >>> g = torch.tensor([[[3.0, 4.0], [0.0, 2.0]]])
+    >>> row_norm.fn(g)
+    >>> g
+    tensor([[[0.6000, 0.8000],
+             [0.0000, 1.0000]]])
+
+    Source: Pethick et al. 2025, Training Deep Learning Models with Norm-Constrained LMOs,
+    arXiv:2502.07529.
+    """
+    _normalize_along(grad, -1, eps)
+
+
+@transform(laws=("idempotent", "scale_invariant", "odd"))
+def column_norm(grad: Tensor, *, eps: NonNegative = TINY) -> None:
+    """Divide each column of each item, as a matrix, by its Euclidean norm.
+
+    g_j ← g_j / max(‖g_j‖₂, eps)
+
+    >>> import torch
+    >>> g = torch.tensor([[[3.0, 0.0], [4.0, 2.0]]])
+    >>> column_norm.fn(g)
+    >>> g
+    tensor([[[0.6000, 0.0000],
+             [0.8000, 1.0000]]])
+
+    Source: Pethick et al. 2025, Training Deep Learning Models with Norm-Constrained LMOs,
+    arXiv:2502.07529.
+    """
+    _normalize_along(grad, -2, eps)
+
+
+def _compute_dtype(held: torch.dtype, asked: str) -> torch.dtype:
+    if asked == "bfloat16":
+        return torch.bfloat16
+    return at_least_float32(held)
+
+
+def _schedule(coefficients: str, steps: int) -> Coefficients:
+    if coefficients == "muon":
+        return MUON * steps
+    safe = [(a / 1.01, b / 1.01**3, c / 1.01**5) for a, b, c in POLAR_EXPRESS[:-1]]
+    return [*safe, *POLAR_EXPRESS[-1:] * steps][:steps]
+
+
+def _factor(scale: str, rows: int, columns: int) -> float:
+    factors = {
+        "none": 1.0,
+        "muon": max(1, rows / columns) ** 0.5,
+        "match_rms_adamw": 0.2 * max(rows, columns) ** 0.5,
+    }
+    return factors[scale]
+
+
+def _svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Decompose each item; scaled by its largest entry, so that no product under- or overflows."""
+    matrices = as_matrices(x).to(at_least_float32(x.dtype))
+    largest = matrices.abs().amax((-2, -1), keepdim=True).clamp_min(TINY)
+    u, s, v = torch.linalg.svd(matrices / largest, full_matrices=False)
+    return u, torch.where(s > s[..., :1] * 1e-6, s, 0), v
+
+
+def _normalize_along(grad: Tensor, dim: int, eps: float) -> None:
+    matrices = as_matrices(grad)
+    norms = torch.linalg.vector_norm(
+        matrices, dim=dim, keepdim=True, dtype=at_least_float32(grad.dtype)
+    )
+    grad.copy_((matrices / norms.clamp_min_(max(eps, TINY))).reshape(grad.shape))
