@@ -47,6 +47,8 @@ def _report(error: Exception, wants_traceback: bool) -> int:
     print(f"error: {one_line(error)}", file=sys.stderr)
     if is_user_error(error):
         return 2
+    if isinstance(error, FloatingPointError):
+        return 1
     print(f"({FULL_ERROR}=1 shows where)", file=sys.stderr)
     return 1
 

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from xformopt.transforms.settings import close_matches
 
-USER_ERRORS = (ValueError, TypeError, RuntimeError, FloatingPointError, OSError)
+USER_ERRORS = (ValueError, TypeError, RuntimeError, OSError)
 
 
 def is_user_error(error: BaseException) -> bool:
@@ -34,7 +34,7 @@ def one_line(error: BaseException) -> str:
         return _composition(error)
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    if is_user_error(error):
+    if is_user_error(error) or isinstance(error, FloatingPointError):
         return _joined(str(error))
     return f"unexpected {type(error).__name__}: {_joined(str(error))}"
 

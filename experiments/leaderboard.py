@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import time
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -20,10 +21,14 @@ failures: list[str] = []
 class Leaderboard(Callback):
     """Prints and saves the leaderboard when a sweep ends."""
 
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Note the time: summaries from before are of another sweep in the same folder."""
+        self.start = time.time()
+
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Collect the summaries of the sweep's jobs and write what they show."""
         folder = Path(config.hydra.sweep.dir)
-        summaries = read_summaries(folder)
+        summaries = read_summaries(folder, since=self.start)
         rows = leaderboard(summaries)
         (folder / "leaderboard.md").write_text(as_markdown(rows))
         (folder / "leaderboard.csv").write_text(as_csv(rows))
@@ -31,9 +36,10 @@ class Leaderboard(Callback):
         failures[:] = [s["error"] for s in summaries if s["status"] != "finished"]
 
 
-def read_summaries(folder: Path) -> list[Summary]:
+def read_summaries(folder: Path, since: float = 0.0) -> list[Summary]:
     """Read the `summary.json` of every job of a sweep, in order of their numbers."""
-    jobs = [path.parent for path in folder.glob("*/summary.json")]
+    found = folder.glob("*/summary.json")
+    jobs = [path.parent for path in found if path.stat().st_mtime >= since - 1]
     ordered = sorted(jobs, key=lambda job: (len(job.name), job.name))
     return [json.loads((job / "summary.json").read_text()) for job in ordered]
 

@@ -14,7 +14,6 @@ class Evaluation(NamedTuple):
     """What was measured after `step` steps."""
 
     step: int
-    steps: int
     metrics: dict[str, float]
 
 
@@ -24,11 +23,11 @@ def train(
     """Make `steps` steps; give the number of each, and an evaluation after every `eval_every`.
 
     The start and the end are evaluated always. The loss reported is the mean since the evaluation
-    before; one that is not finite ends the run with a `FloatingPointError`.
+    before; a figure that is not finite ends the run with a `FloatingPointError`.
     """
     if hasattr(optimizer, "project"):
         optimizer.project()  # type: ignore[attr-defined]
-    yield Evaluation(0, steps, task.evaluate())
+    yield Evaluation(0, task.evaluate())
     batches = task.batches()
     total: Tensor | float = 0.0
     count = 0
@@ -37,8 +36,9 @@ def train(
         yield step
         if step % eval_every == 0 or step == steps:
             loss = float(total) / count
-            _check_finite(loss, step, optimizer)
-            yield Evaluation(step, steps, {"loss": loss, **task.evaluate()})
+            metrics = {"loss": loss, **task.evaluate()}
+            _check_finite(metrics, step, optimizer)
+            yield Evaluation(step, metrics)
             total, count = 0.0, 0
 
 
@@ -53,10 +53,12 @@ def _step(task: Task, optimizer: Optimizer, batch: Any) -> Tensor:
     return loss.detach()
 
 
-def _check_finite(loss: float, step: int, optimizer: Optimizer) -> None:
-    if not math.isfinite(loss):
+def _check_finite(metrics: dict[str, float], step: int, optimizer: Optimizer) -> None:
+    wrong = next((name for name, value in metrics.items() if not math.isfinite(value)), None)
+    if wrong:
         rates = sorted({float(group["lr"]) for group in optimizer.param_groups if "lr" in group})
         raise FloatingPointError(
-            f"the loss is {loss} at step {step}: the run diverged; lower `optim.inner.lr` "
-            f"(= {', '.join(map(str, rates))}) or clip the gradient: `optim/transforms=[clip_norm]`"
+            f"the {wrong} is {metrics[wrong]} at step {step}: the run diverged; lower "
+            f"`optim.inner.lr` (= {', '.join(map(str, rates))}) or clip the gradient: "
+            "`optim/transforms=[clip_norm]`"
         )

@@ -17,9 +17,11 @@ class RunFolder:
     """Writes `config.yaml`, `metrics.jsonl` and `summary.json` into a folder."""
 
     def __init__(self, path: Path) -> None:
-        """Make the folder."""
+        """Make the folder, without what an earlier run left in it."""
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
+        for name in ("metrics.jsonl", "summary.json"):
+            (path / name).unlink(missing_ok=True)
 
     def write_config(self, cfg: DictConfig) -> None:
         """Save the config, resolved."""
@@ -27,14 +29,14 @@ class RunFolder:
 
     def append_metrics(self, metrics: dict[str, Any]) -> None:
         """Append a whole line to `metrics.jsonl` at once, so that a kill leaves none half."""
-        line = json.dumps(metrics) + "\n"
+        line = json.dumps(metrics, allow_nan=False) + "\n"
         with (self.path / "metrics.jsonl").open("ab", buffering=0) as file:
             file.write(line.encode())
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Replace `summary.json` in one move."""
         unfinished = self.path / "summary.json.part"
-        unfinished.write_text(json.dumps(summary, indent=2) + "\n")
+        unfinished.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
         os.replace(unfinished, self.path / "summary.json")
 
 

@@ -430,12 +430,9 @@ class TestBadInput:
             cls([torch.zeros(2)], **settings)
 
 
-def test_leftover_defaults_of_another_optimizer_are_dropped():
-    """What a config of SGD leaves when only its `_target_` is changed must not stop the new one."""
-    optim = ParamTransformingOptimizer(
-        [torch.zeros(1)], Adam, lr=0.1, momentum=0, dampening=0, nesterov=False
-    )
-    assert "momentum" not in optim.param_groups[0]
+def test_every_unknown_setting_of_the_inner_optimizer_is_refused():
+    with pytest.raises(TypeError, match=r"Adam has no setting `momentum` \(=0\)"):
+        ParamTransformingOptimizer([torch.zeros(1)], Adam, momentum=0)
 
 
 def test_repr_shows_inner_optimizer_and_chain():

@@ -90,9 +90,9 @@ class TestTransform:
             T.transform(sign)
 
     def test_unknown_name_gives_close_matches(self):
-        with pytest.raises(ValueError, match="unknown transform `top_k`: did you mean `top_q`"):
+        with pytest.raises(ValueError, match=r"unknown transform `top_k`: did you mean .*`top_q`"):
             T.get("top_k")
-        with pytest.raises(ValueError, match="unknown transform `zzz`: there are: box, clamp"):
+        with pytest.raises(ValueError, match="unknown transform `zzz`: there are: adam, "):
             T.get("zzz")
 
     def test_wrong_arguments_are_refused(self):
@@ -215,4 +215,6 @@ def test_help_on_one_transform(capsys: pytest.CaptureFixture[str], monkeypatch: 
 def test_help_on_an_unknown_transform(capsys: pytest.CaptureFixture[str], monkeypatch: Any):
     monkeypatch.setattr(sys, "argv", ["xformopt", "topq"])
     assert main() == 2
-    assert capsys.readouterr().err == "error: unknown transform `topq`: did you mean `top_q`?\n"
+    assert capsys.readouterr().err.startswith(
+        "error: unknown transform `topq`: did you mean `top_q`"
+    )

@@ -4,13 +4,15 @@ import inspect
 import sys
 
 from xformopt import transforms
-from xformopt.table import as_text, inner_rows, transform_rows
+from xformopt.table import inner_rows, transform_rows
+from xformopt.text import as_text
 
 
 def main() -> int:
     """Print the tables, or all that there is to know of the transform that is named."""
+    asked = [name for name in sys.argv[1:] if name not in ("-h", "--help")]
     try:
-        print("\n\n".join(map(_describe, sys.argv[1:])) if sys.argv[1:] else _tables())
+        print("\n\n".join(map(_describe, asked)) if asked else _tables())
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -6,9 +6,15 @@ from typing import Any
 from hydra_zen import ZenStore, builds
 from torch.optim import Optimizer
 
-from xformopt import transforms
-from xformopt.optim.core import ParamTransformingOptimizer
-from xformopt.optim.inner import ParamGroups, inner_optimizers
+from xformopt import recipes, transforms
+from xformopt.optim import (
+    FrankWolfe,
+    ParamTransformingOptimizer,
+    Route,
+    RoutedOptimizer,
+    inner_optimizers,
+)
+from xformopt.optim.inner import ParamGroups, without_leftovers
 from xformopt.transforms.link import Link
 
 
@@ -21,11 +27,13 @@ def make_optimizer(
     grad_scale: float = 1.0,
     grad_bias: float = 0.0,
     strict_ndim: bool = False,
-) -> ParamTransformingOptimizer:
-    """Build a `ParamTransformingOptimizer` from what a config of the group `optim` holds.
+    routes: dict[str, Any] | None = None,
+) -> ParamTransformingOptimizer | RoutedOptimizer:
+    """Build the optimizer that a config of the group `optim` holds.
 
-    Biases and scalars are whole items here unless `strict_ndim=True`, so that one `param_ndim`
-    serves a whole model.
+    A parameter with fewer than `param_ndim` dimensions is one whole item here unless
+    `strict_ndim=True`, so that one `param_ndim` serves a whole model. With `routes`, a mapping
+    name → `Route` or its arguments, `params` are `model.named_parameters()`.
 
     >>> import torch
     >>> from xformopt.transforms import sign
@@ -35,34 +43,30 @@ def make_optimizer(
     >>> list(optim.transforms)
     ['sign']
     """
-    return ParamTransformingOptimizer(
-        params,
-        inner,
-        param_ndim=param_ndim,
-        grad_scale=grad_scale,
-        grad_bias=grad_bias,
-        transforms=transforms,
-        strict_ndim=strict_ndim,
-    )
+    settings: dict[str, Any] = {
+        "param_ndim": param_ndim,
+        "grad_scale": grad_scale,
+        "grad_bias": grad_bias,
+        "strict_ndim": strict_ndim,
+        "transforms": transforms,
+    }
+    inner = without_leftovers(inner)
+    if not routes:
+        return ParamTransformingOptimizer(params, inner, **settings)
+    rules = {name: _as_route(name, route) for name, route in routes.items()}
+    return RoutedOptimizer(params, rules, inner=inner, **settings)
 
 
 def make_store() -> ZenStore:
-    """Return a store of all that is registered now: optimizers, inner optimizers, transforms.
+    """Return a store of all that is registered now: recipes, inner optimizers, transforms.
 
     A transform that was defined inside a function is left out: no config can name it.
     """
     store = ZenStore("xformopt", overwrite_ok=True)
-    store(
-        _builds(
-            make_optimizer,
-            inner=None,
-            zen_partial=True,
-            hydra_defaults=["_self_", {"inner": "adam"}, {"transforms": []}],
-        ),
-        group="optim",
-        name="default",
-    )
-    for name, cls in inner_optimizers().items():
+    store(_optim("adam", []), group="optim", name="default")
+    for name in recipes.names():
+        store(_recipe(recipes.get(name)), group="optim", name=name)
+    for name, cls in {**inner_optimizers(), "frank_wolfe": FrankWolfe}.items():
         store(_builds(cls, zen_partial=True), group="optim/inner", name=name)
     for name in filter(_is_importable, transforms.names()):
         store(
@@ -78,14 +82,52 @@ def add_to_hydra_store() -> None:
     """Put our groups into Hydra's store; call it before `hydra.main` or `launch`.
 
     Then `optim: default` in a defaults list gives `cfg.optim`, and
-    `instantiate(cfg.optim)(model.parameters())` the optimizer.
+    `instantiate(cfg.optim)(model.named_parameters())` the optimizer.
     """
     make_store().add_to_hydra_store(overwrite_ok=True)
 
 
-def _is_importable(name: str) -> bool:
-    return "<locals>" not in transforms.get(name).fn.__qualname__
-
-
 def _builds(target: Callable[..., Any], **options: Any) -> Any:
     return builds(target, populate_full_signature=True, hydra_convert="all", **options)
+
+
+def _optim(base: str, chain: list[str], **settings: Any) -> Any:
+    """A node of `optim`; what it sets itself comes last, over the nodes that it names."""
+    return _builds(
+        make_optimizer,
+        zen_partial=True,
+        hydra_defaults=[{"inner": base}, {"transforms": chain}, "_self_"],
+        **{"inner": {}, "transforms": {}, **settings},
+    )
+
+
+def _recipe(recipe: recipes.Recipe) -> Any:
+    return _optim(
+        recipe.inner,
+        list(recipe.chain),
+        inner=recipe.settings,
+        transforms={name: settings for name, settings in recipe.chain.items() if settings},
+        param_ndim=recipe.param_ndim,
+        routes={name: _route(part) for name, part in recipe.routes.items()},
+    )
+
+
+def _route(part: recipes.Part) -> Any:
+    chain = {name: _builds(transforms.get(name), **s) for name, s in part.chain.items()}
+    inner = _builds(recipes.inner_class(part.inner), zen_partial=True, **part.settings)
+    return _builds(Route, transforms=chain, inner=inner, **part.rule)
+
+
+def _as_route(name: str, route: Any) -> Route:
+    if isinstance(route, Route):
+        return route
+    if not isinstance(route, dict):
+        raise TypeError(f"`routes.{name}` must be a mapping such as {{ndim: '>=2'}}, got {route!r}")
+    try:
+        return Route(**route)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"`routes.{name}`: {error}") from error
+
+
+def _is_importable(name: str) -> bool:
+    return "<locals>" not in transforms.get(name).fn.__qualname__

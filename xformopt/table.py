@@ -1,14 +1,11 @@
 """The tables that `python -m xformopt` prints, derived from the registry."""
 
 import inspect
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from xformopt import transforms
 from xformopt.optim import inner_optimizers
 from xformopt.transforms import Transform
-
-Row = tuple[str, ...]
 
 
 class TransformRow(NamedTuple):
@@ -28,23 +25,9 @@ def transform_rows() -> list[TransformRow]:
     return [_transform_row(transforms.get(name)) for name in transforms.names()]
 
 
-def inner_rows() -> list[Row]:
+def inner_rows() -> list[tuple[str, str]]:
     """Return name and settings of each inner optimizer."""
     return [(name, _settings(cls)) for name, cls in inner_optimizers().items()]
-
-
-def as_text(header: Row, rows: Iterable[Row]) -> str:
-    """Lay out a table for a terminal; the last column may be as long as it likes.
-
-    >>> print(as_text(("name", "what"), [("sign", "±1")]))
-    name  what
-    ----  ----
-    sign  ±1
-    """
-    table = [header, tuple("-" * len(h) for h in header), *rows]
-    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in table]
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def _transform_row(transform: Transform) -> TransformRow:

@@ -32,10 +32,11 @@ class Toy:
         low: the lower corner of the box that starts are drawn from, and pictures show.
         high: its upper corner.
         starts: the number N of starts.
-        tolerance: the distance to a minimum below which a start counts as solved.
     """
 
     goal = Goal("distance", "min")
+    tolerance = 1e-2
+    """The distance to a minimum below which a start counts as solved."""
 
     def __init__(
         self,
@@ -45,13 +46,12 @@ class Toy:
         low: float,
         high: float,
         starts: int,
-        tolerance: float = 1e-2,
     ) -> None:
         """Keep the problem; `prepare` draws the starts."""
         if not isinstance(starts, int) or starts < 1:
             raise ValueError(f"`task.starts` must be an int >= 1, got {starts!r}")
         self.name, self.function, self.minima = name, function, minima
-        self.low, self.high, self.starts, self.tolerance = low, high, starts, tolerance
+        self.low, self.high, self.starts = low, high, starts
         self.path: list[Tensor] = []
 
     def prepare(self, device: torch.device, seed: int) -> None:

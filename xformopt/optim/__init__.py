@@ -20,6 +20,8 @@ from xformopt.optim.named import (
     SignedGradientOptim,
     TopQGradientOptimizer,
 )
+from xformopt.optim.route import Route
+from xformopt.optim.routing import RoutedOptimizer
 
 __all__ = [
     "ChainedParamTransformingOptimizer",
@@ -36,6 +38,8 @@ __all__ = [
     "LinfFrankWolfe",
     "LinfProjectedOptim",
     "ParamTransformingOptimizer",
+    "Route",
+    "RoutedOptimizer",
     "SignedGradientOptim",
     "TopQGradientOptimizer",
     "inner_optimizers",

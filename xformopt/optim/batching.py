@@ -153,6 +153,7 @@ def group_settings(name: str, link: Link, group: Mapping[str, Any]) -> tuple[dic
     settings = {key: group[f"{name}.{key}"] for key in link.settings}
     param_ndim = settings.pop("param_ndim")
     settings.update(link.resources)
+    link.transform.check(settings)
     return settings, group["param_ndim"] if param_ndim == INHERIT else param_ndim
 
 
@@ -179,11 +180,12 @@ def dense_or_values(param: Tensor) -> Tensor:
 
 
 def _sparse_values(param: Tensor, link: Link) -> Tensor:
-    if link.transform.elementwise and link.transform.tensors == ("grad",):
+    transform = link.transform
+    if transform.elementwise and transform.tensors == ("grad",) and not transform.state:
         return dense_or_values(param)
     raise ValueError(
         f"transform `{link.transform.name}` cannot act on the sparse gradient of a parameter of "
-        f"shape {tuple(param.shape)}: only elementwise ones such as `sign` or `clamp` can; put the "
+        f"shape {tuple(param.shape)}: only stateless elementwise ones such as `sign` can; put the "
         "parameter under another optimizer, or make its gradient dense"
     )
 

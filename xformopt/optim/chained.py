@@ -1,6 +1,6 @@
 """Several transforming optimizers composed into one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, MutableMapping
 from functools import partial
 from typing import Any
 
@@ -59,15 +59,9 @@ class ChainedParamTransformingOptimizer(ParamTransformingOptimizer):
         defaults: dict[str, Any] | None = None,
         **inner_opt_kwargs: Any,
     ) -> None:
-        """Build the inner optimizer, then let each of the composed ones act on its groups."""
-        parts = [_build_part(optimizer) for optimizer in transforming_optimizers]
-        taken = _settings_of_inner(InnerOpt)
+        """Build the inner optimizer, then each of the composed ones around it."""
+        params = params if params is None or isinstance(params, torch.Tensor) else list(params)
         self._chain: tuple[tuple[ParamTransformingOptimizer, dict[str, str]], ...] = ()
-        own: dict[str, Any] = {}
-        for part, settings in parts:
-            keys = {name: free_name(name, {*taken, *own}) for name in settings}
-            own.update({keys[name]: value for name, value in settings.items()})
-            self._chain += ((part, keys),)
         super().__init__(
             params,
             InnerOpt,
@@ -76,14 +70,29 @@ class ChainedParamTransformingOptimizer(ParamTransformingOptimizer):
             grad_bias=grad_bias,
             transforms=transforms,
             strict_ndim=strict_ndim,
-            defaults={**own, **(defaults or {})},
+            defaults=defaults,
             **inner_opt_kwargs,
         )
-        self._share_inner()
+        owned: set[str] = set()
+        for build in transforming_optimizers:
+            self._chain += (self._compose(build, params, owned),)
 
-    def _share_inner(self) -> None:
-        for part, _ in self._chain:
-            part.inner_opt = self.inner_opt
+    def _compose(
+        self, build: Transforming, params: Any, owned: set[str]
+    ) -> tuple[ParamTransformingOptimizer, dict[str, str]]:
+        """Build one around the shared inner optimizer; name anew the settings that others own."""
+        holders = [self.defaults, *self.param_groups]
+        aside = [{k: holder.pop(k) for k in owned if k in holder} for holder in holders]
+        given = set(self.defaults)
+        part = _build(build, params, self.inner_opt)
+        added = [key for key in self.defaults if key not in given]
+        keys = {key: free_name(key, {*given, *owned}) for key in added}
+        for holder, held in zip(holders, aside, strict=True):
+            values = {keys[key]: holder.pop(key) for key in added}
+            holder.update({**values, **{k: holder[k] for k in values if k in holder}, **held})
+        owned.update(keys.values())
+        part.strict_ndim = self.strict_ndim
+        return part, keys
 
     def _pre_step_transform_(self, param: Tensor, optim_group: Group) -> None:
         for part, keys in self._chain:
@@ -96,13 +105,7 @@ class ChainedParamTransformingOptimizer(ParamTransformingOptimizer):
     def _check_group(self, group: Group) -> None:
         super()._check_group(group)
         for part, keys in self._chain:
-            part.strict_ndim = self.strict_ndim
             part._check_group(_seen_by(keys, group))
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore, and let the composed optimizers share the inner one again."""
-        super().__setstate__(state)
-        self._share_inner()
 
     def __repr__(self) -> str:
         """Show the composed optimizers, last one first, as functions compose."""
@@ -110,40 +113,43 @@ class ChainedParamTransformingOptimizer(ParamTransformingOptimizer):
         return super().__repr__().replace(type(self).__name__, names or type(self).__name__, 1)
 
 
-class _NoUpdate(Optimizer):
-    """Holds the groups of a composed optimizer until it shares those of the whole."""
-
-    def __init__(self, params: Any) -> None:
-        super().__init__(params, {})
-
-
-def _build_part(build: Transforming) -> tuple[ParamTransformingOptimizer, dict[str, Any]]:
-    """Build one on a parameter of its own, to learn the settings that it brings."""
+def _build(build: Transforming, params: Any, inner: Optimizer) -> ParamTransformingOptimizer:
     cls = build.func if isinstance(build, partial) else build
     if not (isinstance(cls, type) and issubclass(cls, ParamTransformingOptimizer)):
         raise TypeError(
             "`transforming_optimizers` must be classes or partials of "
             f"ParamTransformingOptimizer, got {build!r}"
         )
-    part = build([torch.zeros(1, 1)], InnerOpt=_NoUpdate, strict_ndim=False)
+    part = build(params, InnerOpt=inner)
     if part.transforms:
         raise TypeError(
             f"links of {cls.__name__} would run out of order; give `transforms=` to "
             "ChainedParamTransformingOptimizer itself"
         )
-    shared = {"param_ndim", "grad_scale", "grad_bias", "differentiable"}
-    return part, {k: v for k, v in part.defaults.items() if k not in shared}
+    return part
 
 
-def _settings_of_inner(InnerOpt: Any) -> set[str]:
-    try:
-        built = InnerOpt if isinstance(InnerOpt, Optimizer) else InnerOpt([torch.zeros(1, 1)])
-    except (TypeError, ValueError):
-        return set()
-    return set(built.defaults)
+class _Renamed(MutableMapping[str, Any]):
+    """A group under the names that a composed optimizer knows its settings by."""
+
+    def __init__(self, group: Group, keys: dict[str, str]) -> None:
+        self.group, self.keys_of = group, keys
+
+    def __getitem__(self, key: str) -> Any:
+        return self.group[self.keys_of.get(key, key)]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.group[self.keys_of.get(key, key)] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.group[self.keys_of.get(key, key)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.group)
+
+    def __len__(self) -> int:
+        return len(self.group)
 
 
-def _seen_by(keys: dict[str, str], group: Group) -> Group:
-    """Return `group` under the names that a composed optimizer knows its settings by."""
-    renamed = {name: group[key] for name, key in keys.items() if name != key}
-    return {**group, **renamed} if renamed else group
+def _seen_by(keys: dict[str, str], group: Group) -> Any:
+    return _Renamed(group, keys) if any(k != v for k, v in keys.items()) else group

@@ -18,6 +18,7 @@ from xformopt.optim.batching import (
 )
 from xformopt.optim.inner import ParamGroups, build_inner
 from xformopt.optim.linkstate import LinkState
+from xformopt.schedules import Schedule
 from xformopt.transforms.link import INHERIT, Link, Transforms, as_chain
 
 Group = dict[str, Any]
@@ -100,6 +101,7 @@ class ParamTransformingOptimizer(Optimizer):
         self.strict_ndim = strict_ndim
         self._link_state = LinkState(self.transforms)
         self._raw: dict[Tensor, Tensor] = {}
+        self._schedules: list[dict[str, Schedule]] = []
         self.inner_opt = build_inner(
             InnerOpt, params, {**shared, **(defaults or {})}, inner_opt_kwargs
         )
@@ -112,6 +114,7 @@ class ParamTransformingOptimizer(Optimizer):
         super().__setstate__({})
         for group in self.param_groups:
             self._check_group(group)
+            self._take_schedules(group)
 
     def _pre_step_transform_(self, param: Tensor, optim_group: Group) -> None:
         """Transform `param.grad` (or `param`) in place before the inner step; a no-op to override.
@@ -129,6 +132,7 @@ class ParamTransformingOptimizer(Optimizer):
     def _apply_pre_step_transform_(self) -> None:
         """Run the pre-step hook and links on every gradient, then scale and shift it."""
         self._link_state.show(self.state)
+        self._follow_schedules()
         self._begin_links()
         self._run_hook("_pre_step_transform_")
         self._run_links("pre")
@@ -138,8 +142,12 @@ class ParamTransformingOptimizer(Optimizer):
             if scale == 1.0 and bias == 0.0:
                 continue
             for p in group["params"]:
-                if p.grad is not None:
-                    dense_or_values(p).mul_(scale).add_(bias)
+                if p.grad is None:
+                    continue
+                if scale != 1.0:
+                    dense_or_values(p).mul_(scale)
+                if bias != 0.0:
+                    dense_or_values(p).add_(bias)
 
     @torch.no_grad()
     def _apply_post_step_transform_(self) -> None:
@@ -161,14 +169,17 @@ class ParamTransformingOptimizer(Optimizer):
 
         The pre-step transforms run after each call of the closure.
         """
-        if closure is None:
-            self._apply_pre_step_transform_()
-            self._link_state.hide(self.state)
-            loss = self.inner_opt.step()
-        else:
-            loss = self.inner_opt.step(self._transforming(closure))
-        self._link_state.show(self.state)
+        try:
+            if closure is None:
+                self._apply_pre_step_transform_()
+                self._link_state.hide(self.state)
+                loss = self.inner_opt.step()
+            else:
+                loss = self.inner_opt.step(self._transforming(closure))
+        finally:
+            self._link_state.show(self.state)
         self._apply_post_step_transform_()
+        self._count_step()
         return loss
 
     def add_param_group(self, param_group: Group) -> None:
@@ -176,6 +187,7 @@ class ParamTransformingOptimizer(Optimizer):
         self.inner_opt.add_param_group(param_group)
         try:
             self._check_group(self.param_groups[-1])
+            self._take_schedules(self.param_groups[-1])
         except (TypeError, ValueError):
             del self.param_groups[-1]
             raise
@@ -196,7 +208,7 @@ class ParamTransformingOptimizer(Optimizer):
             changed = hook(self, state_dict)
             state_dict = state_dict if changed is None else changed
         self._check_same_chain(state_dict)
-        self.inner_opt.load_state_dict(state_dict)
+        self.inner_opt.load_state_dict(self._with_missing_keys(state_dict))
         for hook in self._optimizer_load_state_dict_post_hooks.values():
             hook(self)
 
@@ -218,8 +230,9 @@ class ParamTransformingOptimizer(Optimizer):
 
     def __repr__(self) -> str:
         """Show the inner optimizer, the chain and every group."""
-        inner = f"[{type(self.inner_opt).__name__}]("
-        return super().__repr__().replace("(", inner, 1)
+        chain = "".join(f"\n{name}: {link!r}" for name, link in self.transforms.items())
+        head = f"[{type(self.inner_opt).__name__}]({chain}"
+        return super().__repr__().replace("(", head, 1)
 
     def _check_group(self, group: Group) -> None:
         for key in ("grad_scale", "grad_bias"):
@@ -237,6 +250,24 @@ class ParamTransformingOptimizer(Optimizer):
                     batch_shape(p.shape, group[f"{name}.param_ndim"], self.strict_ndim)
         _check_link_keys(group, self.transforms)
 
+    def _take_schedules(self, group: Group) -> None:
+        """Put numbers where a group has schedules, which are kept beside it."""
+        schedules = {key: value for key, value in group.items() if isinstance(value, Schedule)}
+        self._schedules.append(schedules)
+        if schedules:
+            group.setdefault("schedule_step", 0)
+            group.update({key: schedule(0) for key, schedule in schedules.items()})
+
+    def _follow_schedules(self) -> None:
+        for group, schedules in zip(self.param_groups, self._schedules, strict=True):
+            for key, schedule in schedules.items():
+                group[key] = schedule(group["schedule_step"])
+
+    def _count_step(self) -> None:
+        for group, schedules in zip(self.param_groups, self._schedules, strict=True):
+            if schedules:
+                group["schedule_step"] += 1
+
     def _check_same_chain(self, state_dict: dict[str, Any]) -> None:
         ours = {key for group in self.param_groups for key in group if "." in key}
         theirs = {key for group in state_dict["param_groups"] for key in group if "." in key}
@@ -245,6 +276,15 @@ class ParamTransformingOptimizer(Optimizer):
                 "the state dict is of another chain of transforms: it has "
                 f"{sorted(theirs - ours) or 'nothing more'}, and lacks {sorted(ours - theirs)}"
             )
+
+    def _with_missing_keys(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """Fill in the settings that an optimizer of another kind did not save."""
+        saved = state_dict["param_groups"]
+        if len(saved) != len(self.param_groups):
+            return state_dict
+        pairs = zip(self.param_groups, saved, strict=True)
+        filled = [{**{k: v for k, v in ours.items() if k != "params"}, **s} for ours, s in pairs]
+        return {**state_dict, "param_groups": filled}
 
     def _run_hook(self, name: str) -> None:
         hook = getattr(self, name)

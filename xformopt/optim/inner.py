@@ -72,6 +72,8 @@ def _check_built(inner: Optimizer, params: ParamGroups | None, settings: dict[st
 
 
 def _tensors(params: ParamGroups) -> list[Any]:
+    if isinstance(params, torch.Tensor):
+        return [params]
     found: list[Any] = []
     for p in params:
         if isinstance(p, dict):
@@ -94,55 +96,66 @@ def _construct(
     build: Callable[..., Optimizer], groups: ParamGroups, settings: dict[str, Any]
 ) -> Optimizer:
     if isinstance(build, functools.partial):
-        settings = {**build.keywords, **settings}
-        groups, build = _first(groups, build), build.func
-    settings = _without_leftovers(build, settings)
-    _check_types(build, settings)
+        if build.args:
+            raise TypeError(f"a partial `InnerOpt` takes keywords only, got {build.args}")
+        settings, build = {**build.keywords, **settings}, build.func
+    _check_settings(build, settings)
     try:
         inner = build(groups, **settings)
     except (TypeError, ValueError) as error:
-        given = ", ".join(f"{k}={v!r}" for k, v in settings.items() if not _is_a_default(k, v))
+        changed = {k: v for k, v in settings.items() if not _same(v, _default(build, k))}
+        given = ", ".join(f"{k}={v!r}" for k, v in changed.items())
         raise type(error)(f"{_name(build)}({given}) cannot be built: {error}") from error
     if not isinstance(inner, Optimizer):
         raise TypeError(f"`InnerOpt` must build a torch Optimizer, got {type(inner).__name__}")
     return inner
 
 
-def _first(groups: ParamGroups, build: functools.partial[Optimizer]) -> ParamGroups:
-    if build.args:
-        raise TypeError(f"a partial `InnerOpt` takes keywords only, got {build.args}")
-    return groups
+def without_leftovers(build: Callable[..., Optimizer]) -> Callable[..., Optimizer]:
+    """Drop from a partial what another optimizer's config left when its `_target_` was changed.
 
+    That is: the settings that `build` does not have, if all of them stand at the defaults of a
+    torch optimizer, all of whose settings the partial holds.
 
-def _without_leftovers(build: Callable[..., Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """Drop what another optimizer's config left behind when only `_target_` was changed.
-
-    That is: settings that `build` does not have and that stand at a torch optimizer's default.
+    >>> left = functools.partial(torch.optim.NAdam, lr=0.1, **{
+    ...     k: a.default for k, a in inspect.signature(torch.optim.SGD).parameters.items()
+    ...     if k not in ("params", "lr")})
+    >>> sorted(without_leftovers(left).keywords)
+    ['differentiable', 'foreach', 'lr', 'maximize', 'weight_decay']
     """
+    if not isinstance(build, functools.partial):
+        return build
+    arguments = inspect.signature(build.func).parameters
+    unknown = {k: v for k, v in build.keywords.items() if k not in arguments}
+    for cls in inner_optimizers().values():
+        whole = set(inspect.signature(cls).parameters) - {"params"} <= set(build.keywords)
+        if whole and all(_same(v, _default(cls, k)) for k, v in unknown.items()):
+            kept = {k: v for k, v in build.keywords.items() if k not in unknown}
+            return functools.partial(build.func, *build.args, **kept)
+    return build
+
+
+def _default(build: Callable[..., Any], key: str) -> Any:
     arguments = inspect.signature(build).parameters
-    if any(a.kind is a.VAR_KEYWORD for a in arguments.values()):
-        return settings
-    unknown = {k: v for k, v in settings.items() if k not in arguments}
-    for key, value in unknown.items():
-        if not _is_a_default(key, value):
+    return arguments[key].default if key in arguments else inspect.Parameter.empty
+
+
+def _same(value: Any, default: Any) -> bool:
+    return (tuple(value) if isinstance(value, list) else value) == default
+
+
+def _check_settings(build: Callable[..., Any], settings: dict[str, Any]) -> None:
+    """Refuse unknown settings, and words where the default is a number, which torch compares."""
+    try:
+        arguments = inspect.signature(build).parameters
+    except ValueError:
+        return
+    takes_any = any(a.kind is a.VAR_KEYWORD for a in arguments.values())
+    for key, value in settings.items():
+        if key not in arguments and not takes_any:
             hint = close_matches(key, [a for a in arguments if a != "params"])
             raise TypeError(f"{_name(build)} has no setting `{key}` (={value!r}): {hint}")
-    return {k: v for k, v in settings.items() if k not in unknown}
-
-
-def _is_a_default(key: str, value: Any) -> bool:
-    signatures = [inspect.signature(c).parameters for c in inner_optimizers().values()]
-    defaults = [s[key].default for s in signatures if key in s]
-    same = tuple(value) if isinstance(value, list) else value
-    return any(same == default for default in defaults)
-
-
-def _check_types(build: Callable[..., Any], settings: dict[str, Any]) -> None:
-    """Refuse words where the default is a number: torch compares them and fails unclearly."""
-    arguments = inspect.signature(build).parameters
-    for key, value in settings.items():
-        default = arguments[key].default if key in arguments else None
-        if isinstance(value, str) and isinstance(default, (int, float)):
+        if isinstance(value, str) and isinstance(_default(build, key), (int, float)):
             raise TypeError(f"`{key}` of {_name(build)} must be a number, got {value!r}")
 
 

@@ -4,6 +4,7 @@ All take `params`, `InnerOpt`, `param_ndim`, `grad_scale`, `grad_bias` and `defa
 `ParamTransformingOptimizer` does; their own settings are keys of the parameter groups.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -21,7 +22,6 @@ from xformopt.transforms import (
     Transform,
     box,
     clamp,
-    l1_norm,
     l1_steepest,
     l2_ball,
     l2_norm,
@@ -29,7 +29,8 @@ from xformopt.transforms import (
     sign,
     top_q,
 )
-from xformopt.transforms.items import TINY
+from xformopt.transforms.clip import bounds_are_ordered
+from xformopt.transforms.items import TINY, item_norm
 
 Inner = Callable[..., Optimizer] | Optimizer
 REQUIRED: Any = required
@@ -75,7 +76,9 @@ class SignedGradientOptim(_Named):
 
 
 class _Normed(_Named):
-    _norm: ClassVar[Transform]
+    """Divides each gradient item by `per_datum_norm`: the `_p`-norm, unless overridden."""
+
+    _p: ClassVar[float]
 
     def __init__(
         self,
@@ -86,29 +89,56 @@ class _Normed(_Named):
         **kwargs: Any,
     ) -> None:
         """Take the least divisor, and the shared arguments."""
-        rule = replace(self._norm.settings["eps"], name="div_by_zero_eps")
+        rule = replace(l2_norm.settings["eps"], name="div_by_zero_eps")
         rule.check(type(self).__name__, div_by_zero_eps)
         self.div_by_zero_eps = div_by_zero_eps
         super().__init__(params, InnerOpt, **kwargs)
 
+    @property
+    def p(self) -> float:
+        """The order of the norm."""
+        return self._p
+
+    def per_datum_norm(self, x: Tensor) -> Tensor:
+        """Return the norm of each row of `x`, shape `(N, D)`, as shape `(N,)`."""
+        return item_norm(x, self.p).flatten()
+
     def _pre_step_transform_(self, param: Tensor, optim_group: Group | None = None) -> None:
         if param.grad is not None:
-            self._norm.fn(param.grad, eps=self.div_by_zero_eps)
+            norms = self.per_datum_norm(param.grad.flatten(1)).view(-1, *[1] * (param.ndim - 1))
+            param.grad.div_(norms.clamp_min(max(self.div_by_zero_eps, TINY)))
 
 
 class L1NormedGradientOptim(_Normed):
     """Divides each gradient item by its l1 norm."""
 
-    _norm = l1_norm
+    _p = 1
 
 
 class L2NormedGradientOptim(_Normed):
     """Divides each gradient item by its l2 norm."""
 
-    _norm = l2_norm
+    _p = 2
 
 
-class L2ProjectedOptim(L2NormedGradientOptim):
+class _WithEpsilon(_Named):
+    """Has a radius `epsilon` in each group."""
+
+    def __init__(
+        self,
+        params: ParamGroups | None = None,
+        InnerOpt: Inner = SGD,
+        *,
+        epsilon: float = REQUIRED,
+        defaults: Group | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Take the radius, and the shared arguments."""
+        defaults = {"epsilon": epsilon, **(defaults or {})}
+        super().__init__(params, InnerOpt, defaults=defaults, **kwargs)
+
+
+class L2ProjectedOptim(_WithEpsilon, L2NormedGradientOptim):
     """Divides each gradient item by its l2 norm; projects onto the l2 ball of radius `epsilon`.
 
     >>> import torch
@@ -121,40 +151,14 @@ class L2ProjectedOptim(L2NormedGradientOptim):
 
     _rules: ClassVar = {"epsilon": (l2_ball, "radius")}
 
-    def __init__(
-        self,
-        params: ParamGroups | None = None,
-        InnerOpt: Inner = SGD,
-        *,
-        epsilon: float = REQUIRED,
-        defaults: Group | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Take the radius, and the shared arguments."""
-        defaults = {"epsilon": epsilon, **(defaults or {})}
-        super().__init__(params, InnerOpt, defaults=defaults, **kwargs)
-
     def _post_step_transform_(self, param: Tensor, optim_group: Group) -> None:
         l2_ball.fn(param, radius=optim_group["epsilon"])
 
 
-class LinfProjectedOptim(SignedGradientOptim):
+class LinfProjectedOptim(_WithEpsilon, SignedGradientOptim):
     """Takes the sign of each gradient; projects onto the l∞ ball of radius `epsilon`."""
 
     _rules: ClassVar = {"epsilon": (linf_ball, "radius")}
-
-    def __init__(
-        self,
-        params: ParamGroups | None = None,
-        InnerOpt: Inner = SGD,
-        *,
-        epsilon: float = REQUIRED,
-        defaults: Group | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Take the radius, and the shared arguments."""
-        defaults = {"epsilon": epsilon, **(defaults or {})}
-        super().__init__(params, InnerOpt, defaults=defaults, **kwargs)
 
     def _post_step_transform_(self, param: Tensor, optim_group: Group) -> None:
         linf_ball.fn(param, radius=optim_group["epsilon"])
@@ -180,11 +184,9 @@ class _Clamped(_Named):
 
     def _check_group(self, group: Group) -> None:
         super()._check_group(group)
-        low, high = group["clamp_min"], group["clamp_max"]
-        if low is None and high is None:
-            raise ValueError("`clamp_min` or `clamp_max` must be given, got None for both")
-        if low is not None and high is not None and low > high:
-            raise ValueError(f"`clamp_min` must not exceed `clamp_max`, got {low} and {high}")
+        wrong = bounds_are_ordered(group["clamp_min"], group["clamp_max"])
+        if wrong:
+            raise ValueError(re.sub("`(min|max)`", r"`clamp_\1`", wrong))
 
 
 class ClampedGradientOptimizer(_Clamped):

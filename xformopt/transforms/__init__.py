@@ -1,11 +1,12 @@
 """The transforms by name, and the registry that they stand in."""
 
+from xformopt.transforms.averages import ema, grokfast, lion_mix, momentum
 from xformopt.transforms.clip import (
     adaptive_clip,
     clamp,
-    clip_global_norm,
     clip_norm,
     clip_quantile,
+    clip_total_norm,
     soft_clip,
 )
 from xformopt.transforms.link import Link
@@ -23,7 +24,6 @@ from xformopt.transforms.matrix_sets import (
     spectral_ball,
     stiefel,
 )
-from xformopt.transforms.momentum import ema, grokfast, lion_mix, momentum
 from xformopt.transforms.noise import gradient_noise
 from xformopt.transforms.normalize import (
     centralize,
@@ -66,9 +66,9 @@ __all__ = [
     "cautious",
     "centralize",
     "clamp",
-    "clip_global_norm",
     "clip_norm",
     "clip_quantile",
+    "clip_total_norm",
     "column_norm",
     "ema",
     "get",

@@ -115,14 +115,14 @@ def adaptive_clip(
 
 
 @transform(scope="optimizer")
-def clip_global_norm(grads: list[Tensor], *, max_norm: NonNegative = 1.0) -> None:
+def clip_total_norm(grads: list[Tensor], *, max_norm: NonNegative = 1.0) -> None:
     """Scale all gradients together where their common norm exceeds `max_norm`.
 
     g ← g · min(1, max_norm / √Σ ‖g_p‖₂²), the sum over all parameters p
 
     >>> import torch
     >>> grads = [torch.tensor([[3.0]]), torch.tensor([[4.0]])]
-    >>> clip_global_norm.fn(grads, max_norm=1.0)
+    >>> clip_total_norm.fn(grads, max_norm=1.0)
     >>> grads
     [tensor([[0.6000]]), tensor([[0.8000]])]
 

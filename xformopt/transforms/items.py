@@ -15,15 +15,28 @@ def at_least_float32(dtype: torch.dtype) -> torch.dtype:
 def item_norm(x: Tensor, ord: float) -> Tensor:
     """Return the norm of each item of `x`, shape `(N, *d)`, as shape `(N, 1, …)`.
 
-    Half precision is summed and returned as float32, so that no norm overflows or vanishes.
+    Half precision is summed and returned as float32. Where powers of the entries under- or
+    overflow, the item is divided by its largest entry first.
     """
     dims = tuple(range(1, x.ndim))
-    return torch.linalg.vector_norm(x, ord, dims, keepdim=True, dtype=at_least_float32(x.dtype))
+    dtype = at_least_float32(x.dtype)
+    norm = torch.linalg.vector_norm(x, ord, dims, keepdim=True, dtype=dtype)
+    extreme = _is_extreme(norm, ord)
+    if norm.is_cuda or bool(extreme.any()):
+        largest = x.abs().amax(dims, keepdim=True).to(dtype).clamp_min(TINY)
+        scaled = torch.linalg.vector_norm(x / largest, ord, dims, keepdim=True, dtype=dtype)
+        norm = torch.where(extreme, scaled * largest, norm)
+    return norm
+
+
+def _is_extreme(norm: Tensor, ord: float) -> Tensor:
+    info = torch.finfo(norm.dtype)
+    return (norm < info.tiny ** (1 / ord) * 1e3) | (norm > info.max ** (1 / ord) * 1e-3)
 
 
 def shrink_to_norm(x: Tensor, radius: float, ord: float) -> None:
     """Scale each item of `x` whose norm exceeds `radius` down to it, in place."""
-    x.mul_((radius / item_norm(x, ord).clamp_min_(TINY)).clamp_max_(1.0))
+    x.mul_((radius / item_norm(x, ord).clamp_min(TINY)).clamp_max(1.0))
 
 
 def as_matrices(x: Tensor) -> Tensor:

@@ -177,4 +177,4 @@ def _normalize_along(grad: Tensor, dim: int, eps: float) -> None:
     norms = torch.linalg.vector_norm(
         matrices, dim=dim, keepdim=True, dtype=at_least_float32(grad.dtype)
     )
-    grad.copy_((matrices / norms.clamp_min_(max(eps, TINY))).reshape(grad.shape))
+    grad.copy_((matrices / norms.clamp_min(max(eps, TINY))).reshape(grad.shape))

@@ -76,7 +76,7 @@ def rms_norm(grad: Tensor, *, eps: NonNegative = TINY) -> None:
     Source: Zhang & Sennrich 2019, Root Mean Square Layer Normalization, arXiv:1910.07467.
     """
     size = prod(grad.shape[1:])
-    grad.div_((item_norm(grad, 2) / size**0.5).clamp_min_(max(eps, TINY)))
+    grad.div_((item_norm(grad, 2) / size**0.5).clamp_min(max(eps, TINY)))
 
 
 @transform(laws=("idempotent", "odd", "nonexpansive"))
@@ -121,4 +121,4 @@ def _mean(x: Tensor) -> Tensor:
 
 
 def _normalize(grad: Tensor, ord: float, eps: float) -> None:
-    grad.div_(item_norm(grad, ord).clamp_min_(max(eps, TINY)))
+    grad.div_(item_norm(grad, ord).clamp_min(max(eps, TINY)))

@@ -153,7 +153,7 @@ def l2_sphere(param: Tensor, *, radius: NonNegative = 1.0) -> None:
 
     Source: Absil et al. 2008, Optimization Algorithms on Matrix Manifolds, section 3.5.
     """
-    param.mul_(radius / item_norm(param, 2).clamp_min_(TINY))
+    param.mul_(radius / item_norm(param, 2).clamp_min(TINY))
 
 
 def onto_capped_simplex(x: Tensor, total: float, cap: float = float("inf")) -> Tensor:
@@ -180,6 +180,6 @@ def _threshold(x: Tensor, total: float) -> Tensor:
     """Return θ of the projection of the rows of `x`, shifted to a largest entry of 0."""
     descending = x.sort(1, descending=True).values
     excess = descending.cumsum(1) - total
-    rank = torch.arange(1, x.shape[1] + 1, device=x.device, dtype=x.dtype)
+    rank = torch.ones_like(x).cumsum(1)
     support = (descending * rank > excess).sum(1, keepdim=True).clamp_min_(1)
     return excess.gather(1, support - 1) / support

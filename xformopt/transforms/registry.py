@@ -153,6 +153,8 @@ def transform(fn: Callable[..., None] | None = None, **declared: Any) -> Any:
     if fn is None:
         return lambda f: transform(f, **declared)  # type: ignore[call-overload]
     made = Transform(fn, **declared)
+    if "_global_" in made.name:
+        raise ValueError(f"`{made.name}`: Hydra reads `_global_` in a name as its root; rename it")
     known = _registry.get(made.name)
     if known and known.__module__ != made.__module__:
         raise ValueError(

@@ -4,9 +4,13 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from numbers import Integral, Real
+from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import torch
+
+from xformopt.schedules import Schedule
 
 
 class Rule(NamedTuple):
@@ -42,6 +46,8 @@ class Setting:
         """Raise a `TypeError` or `ValueError` that names the setting, its rule and the value."""
         if value is None and self.optional:
             return
+        if isinstance(value, Schedule):
+            value = value(0)
         if not self._has_type(value):
             raise TypeError(f"`{self.name}` of `{owner}` must be {self.says}, got {value!r}")
         if not self._in_range(value):
@@ -60,7 +66,7 @@ class Setting:
             return True
         if self.type is bool:
             return isinstance(value, bool)
-        accepted = (int, float) if self.type is float else self.type
+        accepted = {float: Real, int: Integral}.get(self.type, self.type)
         return isinstance(value, accepted) and not isinstance(value, bool)
 
     def _in_range(self, value: Any) -> bool:
@@ -73,11 +79,14 @@ def settings_of(fn: Callable[..., Any]) -> dict[str, Setting]:
     """Read the settings of `fn` off its keyword-only arguments and their annotations."""
     hints = get_type_hints(fn, include_extras=True)
     arguments = inspect.signature(fn).parameters.values()
-    return {
-        a.name: _setting(a.name, hints.get(a.name, Any), a.default)
-        for a in arguments
-        if a.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    for a in arguments:
+        if a.kind in (a.VAR_KEYWORD, a.VAR_POSITIONAL) or a.name in ("param_ndim", "when"):
+            raise TypeError(
+                f"transform `{fn.__name__}` must name its arguments, and leave `param_ndim` and "
+                f"`when` to its links; got `{a}`"
+            )
+    keyword = [a for a in arguments if a.kind is a.KEYWORD_ONLY]
+    return {a.name: _setting(fn.__name__, a.name, hints.get(a.name), a.default) for a in keyword}
 
 
 def close_matches(name: str, known: list[str]) -> str:
@@ -88,11 +97,18 @@ def close_matches(name: str, known: list[str]) -> str:
     return "there are: " + ", ".join(sorted(known)) if known else "it has none"
 
 
-def _setting(name: str, hint: Any, default: Any) -> Setting:
-    optional = get_origin(hint) is Union or isinstance(hint, type(int | None))
+def _setting(owner: str, name: str, hint: Any, default: Any) -> Setting:
+    given = hint
+    optional = get_origin(hint) in (Union, UnionType) and type(None) in get_args(hint)
     if optional:
-        (hint,) = (arg for arg in get_args(hint) if arg is not type(None))
+        hint = next(arg for arg in get_args(hint) if arg is not type(None))
     rule = next((m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Rule)), None)
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
+    known = (float, int, bool, str, torch.Generator)
+    if hint not in known and get_origin(hint) is not Literal:
+        raise TypeError(
+            f"setting `{name}` of transform `{owner}` must be annotated as float, int, bool, str, "
+            f"Literal, Generator or one of these with None or a rule, got {given}"
+        )
     return Setting(name, hint, default, rule, optional)

@@ -1,0 +1,113 @@
+"""Routes: ordered rules on the names and dimensions of parameters; the first that holds wins."""
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from xformopt.transforms.link import Transforms
+
+Named = list[tuple[str, Tensor]]
+
+
+class Route:
+    """A rule on parameters, and what those that it takes are given.
+
+    Args:
+        match: a glob on the whole name, or a regular expression after `re:`; several, any of which
+            may hold.
+        ndim: a number of dimensions, or a bound such as `">=2"`.
+        transforms: the chain; None for the optimizer's own.
+        inner: the inner optimizer, a class or partial; None for the optimizer's own.
+        freeze: take the parameters out of training.
+        optional: whether the rule may take nothing.
+        **settings: settings of the parameter group: `lr`, `weight_decay`, `param_ndim`, …
+
+    >>> Route("*.weight", ndim=">=2", lr=0.02).takes("conv.weight", 4)
+    True
+    """
+
+    def __init__(
+        self,
+        match: str | list[str] = "*",
+        ndim: int | str | None = None,
+        *,
+        transforms: Transforms = None,
+        inner: Callable[..., Optimizer] | None = None,
+        freeze: bool = False,
+        optional: bool = False,
+        **settings: Any,
+    ) -> None:
+        """Check the rule."""
+        self.match = [match] if isinstance(match, str) else list(match)
+        self.ndim = ndim
+        self.transforms, self.inner = transforms, inner
+        self.freeze, self.optional, self.settings = freeze, optional, settings
+        _compare(ndim, 0)
+
+    def takes(self, name: str, ndim: int) -> bool:
+        """Return whether the rule holds for a parameter."""
+        return _compare(self.ndim, ndim) and any(_matches(p, name) for p in self.match)
+
+    def __repr__(self) -> str:
+        """Show the rule."""
+        parts = [" or ".join(self.match)]
+        parts += [f"ndim {self.ndim}"] if self.ndim is not None else []
+        return ", ".join(parts)
+
+
+def assign(params: Iterable[Any], routes: Mapping[str, Route]) -> dict[str, Named]:
+    """Return the parameters that each route takes; the first rule that holds wins.
+
+    Raises:
+        TypeError: for parameters without names.
+        ValueError: for a parameter that no rule takes, or a rule that takes nothing, by name.
+    """
+    assigned: dict[str, Named] = {name: [] for name in routes}
+    homeless = []
+    for item in params:
+        if not (isinstance(item, tuple) and isinstance(item[0], str)):
+            raise TypeError("routes need names: pass `model.named_parameters()` as `params`")
+        name, param = item
+        taker = next((r for r, route in routes.items() if route.takes(name, param.ndim)), None)
+        if taker is None:
+            homeless.append(f"{name} {tuple(param.shape)}")
+        else:
+            assigned[taker].append((name, param))
+    if homeless:
+        raise ValueError(
+            f"no route takes {', '.join(homeless)}; add a last route that takes the rest: Route()"
+        )
+    for route, taken in assigned.items():
+        if not taken and not routes[route].optional:
+            raise ValueError(
+                f"route `{route}` ({routes[route]!r}) takes no parameter; mend the rule, put it "
+                "before the routes that take its parameters, or pass `optional=True`"
+            )
+    return {route: taken for route, taken in assigned.items() if taken}
+
+
+def _matches(pattern: str, name: str) -> bool:
+    if pattern.startswith("re:"):
+        return re.fullmatch(pattern[3:], name) is not None
+    return fnmatch.fnmatchcase(name, pattern)
+
+
+def _compare(rule: int | str | None, ndim: int) -> bool:
+    if rule is None:
+        return True
+    found = re.fullmatch(r"\s*(>=|<=|==|>|<|)\s*(\d+)\s*", str(rule))
+    if not found:
+        raise ValueError(f"`ndim` of a route must be a number or a bound like '>=2', got {rule!r}")
+    bound = int(found[2])
+    return {
+        ">=": ndim >= bound,
+        "<=": ndim <= bound,
+        ">": ndim > bound,
+        "<": ndim < bound,
+        "==": ndim == bound,
+        "": ndim == bound,
+    }[found[1]]

@@ -1,0 +1,187 @@
+"""Several transforming optimizers behind one `torch.optim.Optimizer`, a route each."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Optimizer
+
+from xformopt.optim.core import ParamTransformingOptimizer
+from xformopt.optim.route import Named, Route, assign
+from xformopt.text import as_text
+from xformopt.transforms.link import Transforms
+
+
+class RoutedOptimizer(Optimizer):
+    """Several transforming optimizers behind one: each route has its chain and inner optimizer.
+
+    `param_groups` are those of all routes in order, `state` is shared by all, so that schedulers,
+    `zero_grad`, `state_dict` and `load_state_dict` see one optimizer.
+
+    Args:
+        params: `model.named_parameters()`.
+        routes: an ordered mapping name → route.
+        inner: the inner optimizer of routes that name none.
+        transforms: the chain of routes that name none.
+        **settings: settings of `ParamTransformingOptimizer` for all routes.
+
+    Raises:
+        ValueError: for a parameter that no rule takes, or a rule that takes nothing.
+
+    >>> from functools import partial
+    >>> from xformopt import transforms as T
+    >>> layer = torch.nn.Linear(2, 3)
+    >>> optim = RoutedOptimizer(layer.named_parameters(), {
+    ...     "matrices": Route(ndim=2, transforms=[T.orthogonalize()], param_ndim=2, lr=0.02),
+    ...     "rest": Route(inner=partial(torch.optim.AdamW, lr=1e-3))})
+    >>> print(optim.describe())
+    route     rule       inner  transforms     parameters  entries  shapes
+    -----     ----       -----  ----------     ----------  -------  ------
+    matrices  *, ndim 2  SGD    orthogonalize  weight      6        (3, 2)
+    rest      *          AdamW  none           bias        3        (3,)
+    """
+
+    def __init__(
+        self,
+        params: Iterable[tuple[str, Tensor]],
+        routes: Mapping[str, Route],
+        *,
+        inner: Callable[..., Optimizer] = SGD,
+        transforms: Transforms = None,
+        **settings: Any,
+    ) -> None:
+        """Assign the parameters and build an optimizer for each route."""
+        assigned = assign(params, routes)
+        self.routes = dict(routes)
+        self.frozen = {name: taken for name, taken in assigned.items() if routes[name].freeze}
+        for taken in self.frozen.values():
+            for _, param in taken:
+                param.requires_grad_(False)
+        self.optimizers: dict[str, ParamTransformingOptimizer] = {}
+        for name, taken in assigned.items():
+            if name not in self.frozen:
+                self.optimizers[name] = _build(
+                    routes[name], name, taken, inner, transforms, settings
+                )
+        if not self.optimizers:
+            raise ValueError("every route freezes its parameters: nothing is left to train")
+        self.defaults: dict[str, Any] = {}
+        self.state = next(iter(self.optimizers.values())).state
+        super().__setstate__({})
+
+    def _get_param_groups(self) -> list[dict[str, Any]]:
+        return [g for optimizer in self.optimizers.values() for g in optimizer.param_groups]
+
+    def _set_param_groups(self, groups: list[dict[str, Any]]) -> None:
+        for optimizer in self.optimizers.values():
+            count = len(optimizer.param_groups)
+            optimizer.param_groups, groups = groups[:count], groups[count:]
+
+    param_groups: Any = property(_get_param_groups, _set_param_groups)
+
+    def _get_state(self) -> Any:
+        return next(iter(self.optimizers.values())).state
+
+    def _set_state(self, state: Any) -> None:
+        for optimizer in self.optimizers.values():
+            optimizer.state = state
+
+    state: Any = property(_get_state, _set_state)
+
+    @property
+    def transforms(self) -> dict[str, Any]:
+        """The links of all routes, by `route.name`."""
+        chains = {route: optimizer.transforms for route, optimizer in self.optimizers.items()}
+        return {f"{r}.{name}": link for r, chain in chains.items() for name, link in chain.items()}
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Step each route's optimizer; the closure is called once, before all of them."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+        return loss
+
+    def project(self) -> None:
+        """Apply the post-step transforms of every route now, without a step."""
+        for optimizer in self.optimizers.values():
+            optimizer.project()
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group to the route that its key `route` names."""
+        route = param_group.get("route")
+        if route not in self.optimizers:
+            raise ValueError(f"`route` of the group must be in {[*self.optimizers]}, got {route!r}")
+        self.optimizers[route].add_param_group(param_group)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what `state_dict` gave, for the same parameters under the same routes."""
+        for ours, theirs in zip(self.param_groups, state_dict["param_groups"], strict=False):
+            for key in ("route", "param_names"):
+                if ours[key] != theirs.get(key):
+                    raise ValueError(
+                        f"the state dict has other routes: `{key}` is {theirs.get(key)} where this "
+                        f"optimizer has {ours[key]}"
+                    )
+        super().load_state_dict(state_dict)
+
+    def describe(self) -> str:
+        """Return the resolved routing as a table: route, rule, and the parameters it took."""
+        rows = []
+        for name, optimizer in self.optimizers.items():
+            named = [
+                pair
+                for group in optimizer.param_groups
+                for pair in zip(group["param_names"], group["params"], strict=True)
+            ]
+            inner = type(optimizer.inner_opt).__name__
+            rows.append(self._row(name, inner, ", ".join(optimizer.transforms) or "none", named))
+        rows += [self._row(name, "frozen", "", taken) for name, taken in self.frozen.items()]
+        header = ("route", "rule", "inner", "transforms", "parameters", "entries", "shapes")
+        return as_text(header, rows)
+
+    def _row(self, name: str, inner: str, chain: str, named: Named) -> tuple[str, ...]:
+        shapes = dict.fromkeys(str(tuple(p.shape)) for _, p in named)
+        names = ", ".join(n for n, _ in named[:3]) + (f", … {len(named)}" if named[3:] else "")
+        entries = str(sum(p.numel() for _, p in named))
+        return name, repr(self.routes[name]), inner, chain, names, entries, " ".join(shapes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what pickle and copy need."""
+        return {"routes": self.routes, "frozen": self.frozen, "optimizers": self.optimizers}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what `__getstate__` or `load_state_dict` gave."""
+        state = dict(state)
+        self.__dict__.update(
+            {k: state.pop(k) for k in ("routes", "frozen", "optimizers") if k in state}
+        )
+        for name, value in state.items():
+            setattr(self, name, value)
+        self.defaults = {}
+        self.state = self.state
+        super().__setstate__({})
+
+
+def _build(
+    route: Route,
+    name: str,
+    taken: Named,
+    inner: Callable[..., Optimizer],
+    transforms: Transforms,
+    settings: dict[str, Any],
+) -> ParamTransformingOptimizer:
+    own = {k: v for k, v in route.settings.items() if v is not None}
+    shared = {**settings, **{k: own.pop(k) for k in ("param_ndim", "strict_ndim") if k in own}}
+    try:
+        return ParamTransformingOptimizer(
+            [{"params": taken, "route": name, **own}],
+            route.inner or inner,
+            transforms=transforms if route.transforms is None else route.transforms,
+            **shared,
+        )
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"route `{name}`: {error}") from error

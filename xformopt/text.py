@@ -1,0 +1,32 @@
+"""Tables as text."""
+
+from collections.abc import Iterable, Sequence
+
+Row = Sequence[str]
+
+
+def as_text(header: Row, rows: Iterable[Row]) -> str:
+    """Lay out a table for a terminal; the last column may be as long as it likes.
+
+    >>> print(as_text(("name", "what"), [("sign", "±1")]))
+    name  what
+    ----  ----
+    sign  ±1
+    """
+    table = [header, tuple("-" * len(h) for h in header), *rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in table]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def as_markdown(header: Row, rows: Iterable[Row]) -> str:
+    """Lay out a table in Markdown.
+
+    >>> print(as_markdown(("name", "what"), [("sign", "|±1|")]))
+    | name | what |
+    | --- | --- |
+    | sign | \\|±1\\| |
+    """
+    table = [header, ["---"] * len(header), *rows]
+    cells = [[c.replace("|", "\\|").replace("\n", " ") for c in row] for row in table]
+    return "\n".join("| " + " | ".join(row) + " |" for row in cells)
