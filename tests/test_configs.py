@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra_zen import instantiate
 from omegaconf import OmegaConf
 
+from xformopt import recipes
 from xformopt import transforms as T
 from xformopt.configs import add_to_hydra_store, make_store
 from xformopt.optim import inner_optimizers
@@ -79,6 +80,61 @@ def test_every_transform(name: str):
     assert built.transforms[name].transform is T.get(name)
     assert built.param_groups[0][f"{name}.param_ndim"] == 1
     assert trained(cfg.optim).isfinite().all()
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe(name: str):
+    """From the command line as from Python: the same steps."""
+    cfg = composed(f"optim={name}")
+    layers = [torch.nn.Linear(4, 3) for _ in range(2)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    optims = [
+        instantiate(cfg.optim)(layers[0].named_parameters()),
+        recipes.build(name, layers[1].named_parameters()),
+    ]
+    x = torch.randn(5, 4)
+    for layer, optim in zip(layers, optims, strict=True):
+        for _ in range(3):
+            optim.zero_grad()
+            layer(x).square().sum().backward()
+            optim.step()
+    assert torch.equal(layers[0].weight, layers[1].weight)
+    assert torch.equal(layers[0].bias, layers[1].bias)
+
+
+def test_a_recipe_takes_overrides():
+    cfg = composed("optim=muon", "optim.grad_scale=0.5", "optim.grad_bias=0.01")
+    optim = instantiate(cfg.optim)(torch.nn.Linear(4, 3).named_parameters())
+    assert [g["grad_scale"] for g in optim.param_groups] == [0.5, 0.5]
+    cfg = composed("optim=lion", "optim.transforms.lion_mix.beta1=0.8", "optim.inner.lr=1.0")
+    optim = instantiate(cfg.optim)([torch.zeros(2)])
+    assert optim.param_groups[0]["lion_mix.beta1"] == 0.8
+    assert optim.param_groups[0]["lr"] == 1.0
+    cfg = composed("optim=muon", "optim.routes.hidden.transforms.orthogonalize.steps=3")
+    optim = instantiate(cfg.optim)(torch.nn.Linear(4, 3).named_parameters())
+    assert optim.param_groups[0]["orthogonalize.steps"] == 3
+
+
+def test_routes_from_yaml():
+    routes = "{matrices: {ndim: 2, lr: 0.5}, rest: {match: 're:.*bias', freeze: true}}"
+    optim = instantiate(composed(f"++optim.routes={routes}").optim)
+    layer = torch.nn.Linear(4, 3)
+    built = optim(layer.named_parameters())
+    assert [g["lr"] for g in built.param_groups] == [0.5]
+    assert not layer.bias.requires_grad
+
+
+def test_schedules_from_yaml():
+    schedule = "{_target_: xformopt.schedules.linear, start: 0.0, end: 0.5, steps: 2}"
+    cfg = composed("optim/transforms=[top_q]", f"optim.transforms.top_q.q={schedule}")
+    x = torch.zeros(1, 4)
+    optim = instantiate(cfg.optim)([x])
+    kept = []
+    for _ in range(3):
+        x.grad = torch.arange(1.0, 5.0).view(1, 4)
+        optim.step()
+        kept.append(int(x.grad.count_nonzero()))
+    assert kept == [4, 3, 2]
 
 
 def test_a_list_keeps_its_order_and_takes_one_twice():

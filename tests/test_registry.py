@@ -73,6 +73,30 @@ class TestOneFileIsEnough:
 
 
 class TestTransform:
+    def test_no_module_hides_a_transform(self):
+        assert all(getattr(T, name) is T.get(name) for name in T.names())
+
+    def test_names_that_hydra_reads_otherwise_are_refused(self):
+        def a_global_one(grad: Tensor) -> None: ...
+
+        with pytest.raises(ValueError, match="Hydra reads `_global_` in a name"):
+            T.transform(a_global_one)
+
+    @pytest.mark.parametrize("hint", [int | float, list[float], tuple[int, int], None])
+    def test_settings_must_be_typed(self, hint: Any):
+        def wrong(grad: Tensor, *, amount=1.0) -> None: ...
+
+        if hint is not None:
+            wrong.__annotations__["amount"] = hint
+        with pytest.raises(TypeError, match="setting `amount` of transform `wrong` must be annot"):
+            T.transform(wrong)
+
+    def test_arguments_must_be_named(self):
+        def wrong(grad: Tensor, **settings: float) -> None: ...
+
+        with pytest.raises(TypeError, match=r"`wrong` must name its arguments.*`\*\*settings"):
+            T.transform(wrong)
+
     def test_names_what_it_writes_and_when(self):
         assert (T.sign.target, T.sign.when) == ("grad", "pre")
         assert (T.simplex.target, T.simplex.when) == ("param", "post")

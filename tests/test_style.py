@@ -64,6 +64,7 @@ def test_every_public_name_is_documented():
     for module in (xformopt, optim, transforms):
         for name in module.__all__:
             assert inspect.getdoc(getattr(module, name)), name
+    assert set(transforms.names()) <= set(dir(transforms))
 
 
 def test_the_readme_examples_run(tmp_path: Path):

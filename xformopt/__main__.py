@@ -1,10 +1,10 @@
-"""`python -m xformopt`: the tables of transforms and inner optimizers with their settings."""
+"""`python -m xformopt`: the tables of transforms, recipes and inner optimizers."""
 
 import inspect
 import sys
 
 from xformopt import transforms
-from xformopt.table import inner_rows, transform_rows
+from xformopt.table import inner_rows, recipe_rows, transform_rows
 from xformopt.text import as_text
 
 
@@ -26,6 +26,8 @@ def _tables() -> str:
             as_text(("transform", "when", "settings", "what"), rows),
             "",
             "Each takes param_ndim and when as well. All about one: python -m xformopt top_q",
+            "",
+            as_text(("recipe", "what", "chain", "inner optimizer"), [r[:4] for r in recipe_rows()]),
             "",
             as_text(("inner optimizer", "settings"), inner_rows()),
         ]

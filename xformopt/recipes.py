@@ -64,10 +64,16 @@ RECIPES: dict[str, Recipe] = {
     ),
     "lars": Recipe(
         "SGD with layer-wise rates",
-        {"trust_ratio": {"coefficient": 1e-3}, "momentum": {}},
+        {},
         "You et al. 2017, arXiv:1708.03888",
-        settings={"lr": 1.0},
-        param_ndim=None,
+        routes={
+            "layers": Part(
+                {**MATRICES, "optional": True, "param_ndim": None},
+                {"trust_ratio": {"coefficient": 1e-3}, "momentum": {}},
+                settings={"lr": 1.0},
+            ),
+            "vectors": Part(REST, {"momentum": {}}, settings={"lr": 1.0}),
+        },
     ),
     "lamb": Recipe(
         "Adam with layer-wise rates",
@@ -170,6 +176,7 @@ RECIPES: dict[str, Recipe] = {
             {oracle: {}},
             "Jaggi 2013, ICML",
             inner="frank_wolfe",
+            param_ndim=2 if ball == "nuclear" else -1,
         )
         for ball, oracle in {
             "l1": "l1_steepest",

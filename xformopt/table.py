@@ -3,7 +3,7 @@
 import inspect
 from typing import Any, NamedTuple
 
-from xformopt import transforms
+from xformopt import recipes, transforms
 from xformopt.optim import inner_optimizers
 from xformopt.transforms import Transform
 
@@ -23,6 +23,21 @@ class TransformRow(NamedTuple):
 def transform_rows() -> list[TransformRow]:
     """Return a row for each registered transform."""
     return [_transform_row(transforms.get(name)) for name in transforms.names()]
+
+
+class RecipeRow(NamedTuple):
+    """What is said of a recipe in a table."""
+
+    name: str
+    what: str
+    chain: str
+    inner: str
+    source: str
+
+
+def recipe_rows() -> list[RecipeRow]:
+    """Return a row for each recipe; routes are separated by semicolons."""
+    return [_recipe_row(name, recipes.get(name)) for name in recipes.names()]
 
 
 def inner_rows() -> list[tuple[str, str]]:
@@ -45,6 +60,20 @@ def _transform_row(transform: Transform) -> TransformRow:
         what,
         source.removeprefix("Source: "),
     )
+
+
+def _recipe_row(name: str, recipe: recipes.Recipe) -> RecipeRow:
+    parts = list(recipe.routes.values()) or [recipe]
+    chains = [" → ".join(_link(n, s) for n, s in part.chain.items()) or "—" for part in parts]
+    inners = [_link(part.inner, part.settings) for part in parts]
+    if recipe.routes:
+        chains = [f"{route}: {chain}" for route, chain in zip(recipe.routes, chains, strict=True)]
+    return RecipeRow(name, recipe.what, "; ".join(chains), "; ".join(inners), recipe.source)
+
+
+def _link(name: str, settings: dict[str, Any]) -> str:
+    inside = ", ".join(f"{key}={value!r}" for key, value in settings.items())
+    return f"{name}({inside})" if inside else name
 
 
 def _settings(cls: type) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from xformopt.optim.inner import ParamGroups
@@ -76,6 +77,41 @@ class FrankWolfe(Optimizer):
                     rate = _rate(group, self.state[p])
                     p.mul_(1 - rate).add_(p.grad * -(rate * group["lmo_scaling_factor"]))
         return loss
+
+
+@torch.no_grad()
+def duality_gap(optimizer: Any) -> Tensor:
+    """Return the Frank–Wolfe gap of the parameters as they are, from the gradients that they hold.
+
+    Σ ⟨g, x - s⟩, where s minimises ⟨g, s⟩ over the set
+
+    For a convex loss it bounds from above what can still be gained. Call it between `backward` and
+    `step` of a `ParamTransformingOptimizer` around `FrankWolfe`; nothing is changed.
+
+    >>> from xformopt import ParamTransformingOptimizer, transforms as T
+    >>> x = torch.tensor([0.5, 0.5])
+    >>> x.grad = torch.tensor([1.0, -1.0])
+    >>> optim = ParamTransformingOptimizer([x], FrankWolfe, transforms=[T.sign()])
+    >>> duality_gap(optim)
+    tensor(2.)
+
+    Source: Jaggi 2013, Revisiting Frank-Wolfe, ICML, equation 2.
+    """
+    inner = getattr(optimizer, "inner_opt", optimizer)
+    if not isinstance(inner, FrankWolfe):
+        raise TypeError(f"the duality gap is that of FrankWolfe, got {type(inner).__name__}")
+    held = [(g, p, p.grad) for g in inner.param_groups for p in g["params"] if p.grad is not None]
+    try:
+        for _, p, grad in held:
+            p.grad = grad.clone()
+        optimizer._apply_pre_step_transform_()
+        gaps = [
+            (grad * (p + p.grad * group["lmo_scaling_factor"])).sum() for group, p, grad in held
+        ]
+    finally:
+        for _, p, grad in held:
+            p.grad = grad
+    return torch.stack(gaps).sum() if gaps else torch.zeros(())
 
 
 def _rate(group: dict[str, Any], state: dict[str, Any]) -> float:

@@ -24,6 +24,7 @@ class RoutedOptimizer(Optimizer):
         routes: an ordered mapping name → route.
         inner: the inner optimizer of routes that name none.
         transforms: the chain of routes that name none.
+        strict_ndim: whether too small a parameter is an error, or one whole item.
         **settings: settings of `ParamTransformingOptimizer` for all routes.
 
     Raises:
@@ -49,10 +50,12 @@ class RoutedOptimizer(Optimizer):
         *,
         inner: Callable[..., Optimizer] = SGD,
         transforms: Transforms = None,
+        strict_ndim: bool = False,
         **settings: Any,
     ) -> None:
         """Assign the parameters and build an optimizer for each route."""
         assigned = assign(params, routes)
+        settings["strict_ndim"] = strict_ndim
         self.routes = dict(routes)
         self.frozen = {name: taken for name, taken in assigned.items() if routes[name].freeze}
         for taken in self.frozen.values():
@@ -174,7 +177,7 @@ def _build(
     transforms: Transforms,
     settings: dict[str, Any],
 ) -> ParamTransformingOptimizer:
-    own = {k: v for k, v in route.settings.items() if v is not None}
+    own = dict(route.settings)
     shared = {**settings, **{k: own.pop(k) for k in ("param_ndim", "strict_ndim") if k in own}}
     try:
         return ParamTransformingOptimizer(

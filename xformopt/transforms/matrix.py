@@ -61,8 +61,7 @@ def orthogonalize(
     for a, b, c in _schedule(coefficients, steps):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    x = (x.mT if tall else x) * _factor(scale, rows, columns)
-    grad.copy_(x.reshape(grad.shape))
+    grad.copy_((x.mT if tall else x).reshape(grad.shape)).mul_(_factor(scale, rows, columns))
 
 
 @transform(laws=("scale_invariant", "odd"))

@@ -49,7 +49,7 @@ class Transform:
         check: Callable[..., str | None] | None = None,
     ) -> None:
         """Read name, tensors, settings and documentation off `fn`."""
-        functools.update_wrapper(self, fn)
+        functools.update_wrapper(self, fn, ("__module__", "__name__", "__qualname__", "__doc__"))
         self.fn = fn
         self.name = fn.__name__
         self.state = _initialisers(state)

@@ -1,0 +1,275 @@
+"""Every recipe, step for step, against an implementation that we did not write."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import rai_toolbox.optim as rai
+import torch
+from pytorch_optimizer import LARS, Lamb, Lion, Lookahead, OrthoGrad, SignSGD
+from pytorch_optimizer.base.optimizer import BaseOptimizer
+from pytorch_optimizer.optimizer.agc import agc
+from pytorch_optimizer.optimizer.gradient_centralization import centralize_gradient
+from pytorch_optimizer.optimizer.grokfast import gradfilter_ema
+from torch import Tensor, nn
+
+from tests.test_transforms import project_by_scipy
+from xformopt import recipes
+
+STEPS = 50
+Run = Callable[[nn.Linear, Callable[[], None]], None]
+"""Trains a layer for `STEPS` steps; the second argument computes fresh gradients."""
+
+
+def problem(dtype: torch.dtype = torch.float64) -> tuple[nn.Linear, Callable[[], None]]:
+    """Return a layer and what puts the gradients of a least-squares problem on it."""
+    generator = torch.Generator().manual_seed(0)
+    layer = nn.Linear(5, 6).to(dtype)
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator))
+    x = torch.randn(40, 5, generator=generator).to(dtype)
+    y = torch.randn(40, 6, generator=generator).to(dtype)
+
+    def backward() -> None:
+        layer.zero_grad()
+        (layer(x) - y).square().mean().backward()
+
+    return layer, backward
+
+
+def by(optimizer: Callable[[Any], Any]) -> Run:
+    def run(layer: nn.Linear, backward: Callable[[], None]) -> None:
+        optim = optimizer(layer)
+        for _ in range(STEPS):
+            backward()
+            optim.step()
+
+    return run
+
+
+def with_gradients(change: Callable[[nn.Linear], None], optimizer: Callable[[Any], Any]) -> Run:
+    def run(layer: nn.Linear, backward: Callable[[], None]) -> None:
+        optim = optimizer(layer)
+        for _ in range(STEPS):
+            backward()
+            change(layer)
+            optim.step()
+
+    return run
+
+
+def clip_units(layer: nn.Linear) -> None:
+    for p in layer.parameters():
+        assert p.grad is not None
+        p.grad.copy_(agc(p, p.grad))
+
+
+def centralize(layer: nn.Linear) -> None:
+    for p in layer.parameters():
+        assert p.grad is not None
+        centralize_gradient(p.grad)
+
+
+def clip_rows(layer: nn.Linear) -> None:
+    for p in layer.parameters():
+        assert p.grad is not None
+        for row in p.grad:
+            held = torch.zeros_like(row)
+            held.grad = row
+            norm = float(row.norm())
+            torch.nn.utils.clip_grad_norm_([held], 1.0 + 1e-6 if norm > 1 else norm * 2)
+
+
+def grokfast() -> Callable[[nn.Linear], None]:
+    averages: Any = None
+
+    def amplify(layer: nn.Linear) -> None:
+        nonlocal averages
+        averages = gradfilter_ema(layer, averages)
+
+    return amplify
+
+
+def cautious_adamw(layer: nn.Linear, backward: Callable[[], None]) -> None:
+    """torch's AdamW gives the update, pytorch_optimizer's cautious mask is put on it."""
+    lr, weight = 1e-3, 0.01
+    optim = torch.optim.AdamW(layer.parameters(), lr=lr, weight_decay=0.0)
+    for _ in range(STEPS):
+        backward()
+        before = [p.detach().clone() for p in layer.parameters()]
+        optim.step()
+        for p, old in zip(layer.parameters(), before, strict=True):
+            update = (old - p.detach()) / lr
+            assert p.grad is not None
+            BaseOptimizer.apply_cautious(update, p.grad)
+            with torch.no_grad():
+                p.copy_(old * (1 - lr * weight) - lr * update)
+
+
+def projected(lr: float, project: Callable[[np.ndarray], np.ndarray], direction: Any) -> Run:
+    def run(layer: nn.Linear, backward: Callable[[], None]) -> None:
+        for _ in range(STEPS):
+            backward()
+            for p in layer.parameters():
+                assert p.grad is not None
+                rows = p.detach().view(len(p), -1) - lr * direction(p.grad.view(len(p), -1))
+                rows = torch.from_numpy(np.stack([project(row) for row in rows.numpy()]))
+                with torch.no_grad():
+                    p.copy_(rows.view(p.shape))
+
+    return run
+
+
+def onto_l1_ball(row: np.ndarray) -> np.ndarray:
+    if np.abs(row).sum() <= 1:
+        return row
+    return np.sign(row) * project_by_scipy(np.abs(row), 1.0)
+
+
+def signs_of_largest(g: Tensor) -> Tensor:
+    """The default q = 0.9 of these short rows keeps one entry, as rai's L1 Frank-Wolfe does."""
+    largest = g.abs().argmax(1, keepdim=True)
+    return torch.zeros_like(g).scatter_(1, largest, g.gather(1, largest).sign())
+
+
+def frank_wolfe(vertex: Callable[[np.ndarray], np.ndarray]) -> Run:
+    """The textbook loop: towards the vertex that minimises <g, s>, with rate 2 / (2 + k)."""
+
+    def run(layer: nn.Linear, backward: Callable[[], None]) -> None:
+        for k in range(STEPS):
+            backward()
+            for p in layer.parameters():
+                assert p.grad is not None
+                x, g = p.detach().numpy(), p.grad.numpy()
+                rate = 2 / (2 + k)
+                with torch.no_grad():
+                    p.copy_(torch.from_numpy((1 - rate) * x + rate * vertex(g)))
+
+    return run
+
+
+def simplex_vertex(g: np.ndarray) -> np.ndarray:
+    rows = g.reshape(len(g), -1)
+    return np.eye(rows.shape[1])[rows.argmin(1)].reshape(g.shape)
+
+
+def nuclear_vertex(g: np.ndarray) -> np.ndarray:
+    u, _, v = np.linalg.svd(g.reshape(len(g), -1), full_matrices=False)
+    return -np.outer(u[:, 0], v[0]).reshape(g.shape)
+
+
+def torch_optim(name: str, **kwargs: Any) -> Run:
+    return by(lambda layer: getattr(torch.optim, name)(layer.parameters(), **kwargs))
+
+
+def params(build: Callable[..., Any], **kwargs: Any) -> Run:
+    return by(lambda layer: build(layer.parameters(), **kwargs))
+
+
+def rai_optim(name: str, **kwargs: Any) -> Run:
+    build = getattr(rai, name)
+    return by(lambda layer: build(list(layer.parameters()), **kwargs))
+
+
+def sgd(layer: nn.Linear) -> Any:
+    return torch.optim.SGD(layer.parameters(), lr=1e-3)
+
+
+def muon_and_adamw(layer: nn.Linear, backward: Callable[[], None]) -> None:
+    muon = torch.optim.Muon([layer.weight], lr=0.02, weight_decay=0.01)
+    adamw = torch.optim.AdamW([layer.bias])
+    for _ in range(STEPS):
+        backward()
+        muon.step()
+        adamw.step()
+
+
+REFERENCES: dict[str, Run] = {
+    "sgd_momentum": torch_optim("SGD", lr=1e-2, momentum=0.9),
+    "sign_sgd": params(SignSGD, lr=1e-3, momentum=0.0),
+    "signum": params(SignSGD, lr=1e-3, momentum=0.9),
+    "lion": params(Lion, lr=1e-4),
+    "normalized_sgd": rai_optim("L2NormedGradientOptim", param_ndim=None, lr=1e-3),
+    "lars": params(LARS, lr=1.0, trust_coefficient=1e-3),
+    "lamb": params(Lamb, lr=1e-3, max_grad_norm=0.0),
+    "rmsprop_parts": torch_optim("RMSprop", lr=1e-3),
+    "adam_parts": torch_optim("Adam"),
+    "adamw_parts": torch_optim("AdamW"),
+    "cautious_adamw": cautious_adamw,
+    "clipped_adam": with_gradients(clip_rows, lambda m: torch.optim.Adam(m.parameters())),
+    "grokfast_adamw": lambda m, b: with_gradients(
+        grokfast(), lambda m: torch.optim.AdamW(m.parameters())
+    )(m, b),
+    "ortho_sgd": by(lambda layer: OrthoGrad(torch.optim.SGD(layer.parameters(), lr=1e-3))),
+    "lookahead_adam": by(lambda layer: Lookahead(torch.optim.Adam(layer.parameters()))),
+    "muon": muon_and_adamw,
+    "agc": with_gradients(clip_units, sgd),
+    "centralized_sgd": with_gradients(centralize, sgd),
+    "pgd_l1": projected(1e-3, onto_l1_ball, signs_of_largest),
+    "pgd_l2": rai_optim("L2ProjectedOptim", epsilon=1.0, lr=1e-3),
+    "pgd_linf": rai_optim("LinfProjectedOptim", epsilon=1.0, lr=1e-3),
+    "pgd_simplex": projected(1e-3, lambda row: project_by_scipy(row, 1.0), lambda g: g),
+    "fw_l1": rai_optim("L1FrankWolfe", epsilon=1.0),
+    "fw_l2": rai_optim("L2FrankWolfe", epsilon=1.0),
+    "fw_linf": rai_optim("LinfFrankWolfe", epsilon=1.0),
+    "fw_simplex": frank_wolfe(simplex_vertex),
+    "fw_nuclear": frank_wolfe(nuclear_vertex),
+}
+
+DIFFERENT: dict[str, dict[str, Any]] = {
+    # pytorch_optimizer's LAMB debiases the step instead of the moments, clips the parameter's norm
+    # at 10 and adds eps to the update's norm; we follow the paper, algorithm 2.
+    "lamb": {
+        "chain": {
+            "adam": {"debias": False},
+            "trust_ratio": {"max_norm": 10.0, "eps": 1e-6},
+            "weight_decay": {"weight": 0.0},
+        }
+    },
+}
+TOLERANCE = {
+    "pgd_l1": 1e-5,  # SLSQP stops there
+    "pgd_simplex": 1e-5,
+    "muon": 1e-3,  # both orthogonalise in bfloat16, which makes steps of rounding errors
+    "clipped_adam": 1e-5,  # torch adds 1e-6 to the norm
+}
+
+
+def error(name: str) -> float:
+    """Return the largest difference after `STEPS` steps, relative to the largest parameter."""
+    (ours, backward), (theirs, their_backward) = problem(), problem()
+    optim = recipes.build(name, ours.named_parameters(), **DIFFERENT.get(name, {}))
+    for step in range(1, STEPS + 1):
+        if name == "lamb":
+            optim.param_groups[0]["lr"] = 1e-3 / (1 - 0.9**step)
+        backward()
+        optim.step()
+    REFERENCES[name](theirs, their_backward)
+    pairs = zip(ours.parameters(), theirs.parameters(), strict=True)
+    return max(((a - b).abs().max() / b.abs().max()).item() for a, b in pairs)
+
+
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated:UserWarning")  # rai's, not ours
+@pytest.mark.parametrize("name", recipes.names())
+def test_equals_its_reference(name: str):
+    assert error(name) <= TOLERANCE.get(name, 1e-6)
+
+
+def test_every_recipe_cites_its_source():
+    for name in recipes.names():
+        recipe = recipes.get(name)
+        assert recipe.what
+        assert any(character.isdigit() for character in recipe.source)
+
+
+def test_there_are_enough():
+    assert len(recipes.names()) >= 18
+
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match="unknown recipe `muo`: did you mean `muon`"):
+        recipes.build("muo", [torch.zeros(1)])
+    with pytest.raises(ValueError, match=r"recipe `lion` has no transform .'lion'.: did you mean"):
+        recipes.build("lion", [torch.zeros(1)], {"lion": {}})

@@ -1,0 +1,95 @@
+"""Settings of links that follow the step, per group, through save and load."""
+
+import io
+
+import pytest
+import torch
+from torch import Tensor
+
+from xformopt import transforms as T
+from xformopt.optim import ParamTransformingOptimizer
+from xformopt.schedules import Schedule, exponential, linear
+
+
+def kept(optim: ParamTransformingOptimizer, x: Tensor, steps: int) -> list[int]:
+    """Step on a gradient of eight different entries; return how many are kept each time."""
+    counts = []
+    for _ in range(steps):
+        x.grad = torch.arange(1.0, 9.0).view(1, 8)
+        optim.step()
+        counts.append(int(x.grad.count_nonzero()))
+    return counts
+
+
+def build(*groups: dict[str, object]) -> ParamTransformingOptimizer:
+    link = T.top_q(q=linear(0.0, 1.0, steps=8))
+    return ParamTransformingOptimizer(list(groups), lr=0.1, transforms=[link])
+
+
+def test_a_setting_follows_its_schedule():
+    x = torch.zeros(1, 8)
+    optim = build({"params": [x]})
+    assert kept(optim, x, 9) == [8, 7, 6, 5, 4, 3, 2, 1, 0]
+    assert optim.param_groups[0]["top_q.q"] == 1.0
+
+
+def test_a_group_has_its_own():
+    x, y = torch.zeros(1, 8), torch.zeros(1, 8)
+    optim = build({"params": [x]}, {"params": [y], "top_q.q": exponential(0.5, rate=0.5)})
+    kept(optim, x, 3)
+    assert [g["top_q.q"] for g in optim.param_groups] == [0.25, 0.125]
+
+
+def test_an_added_group_begins_at_its_own_start():
+    x, y = torch.zeros(1, 8), torch.zeros(1, 8)
+    optim = build({"params": [x]})
+    kept(optim, x, 4)
+    optim.add_param_group({"params": [y]})
+    assert kept(optim, x, 1) == [4]
+    assert [g["top_q.q"] for g in optim.param_groups] == [0.5, 0.0]
+
+
+def test_goes_on_after_save_and_load():
+    x, y = torch.zeros(1, 8), torch.zeros(1, 8)
+    optim, other = build({"params": [x]}), build({"params": [y]})
+    kept(optim, x, 3)
+    file = io.BytesIO()
+    torch.save(optim.state_dict(), file)
+    file.seek(0)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    assert kept(other, y, 2) == kept(optim, x, 2) == [5, 4]
+
+
+def test_a_closure_that_is_called_often_is_one_step():
+    x = torch.ones(1, 8, requires_grad=True)
+    link = T.top_q(q=linear(0.0, 1.0, steps=8))
+    optim = ParamTransformingOptimizer([x], torch.optim.LBFGS, transforms=[link])
+
+    def closure() -> Tensor:
+        optim.zero_grad()
+        loss = (x**4).sum()
+        loss.backward()
+        return loss
+
+    for _ in range(2):
+        optim.step(closure)
+    assert optim.param_groups[0]["schedule_step"] == 2
+
+
+def test_a_schedule_outside_the_rule_is_refused():
+    with pytest.raises(ValueError, match=r"`q` of `top_q` must be a number in \[0, 1\], got 2"):
+        T.top_q(q=linear(2.0, 0.0, steps=3))
+    x = torch.zeros(1, 8)
+    late = T.top_q(q=linear(0.0, 4.0, steps=4))
+    optim = ParamTransformingOptimizer([x], transforms=[late])
+    with pytest.raises(ValueError, match=r"`q` of `top_q` must be a number in \[0, 1\], got 2"):
+        kept(optim, x, 3)
+    with pytest.raises(ValueError, match="`steps` of a schedule must be an int >= 1, got 0"):
+        linear(0.0, 1.0, steps=0)
+
+
+def test_any_function_of_the_step():
+    x = torch.zeros(1, 8)
+    link = T.top_q(q=Schedule(lambda step: 0.5 if step % 2 else 0.0))
+    optim = ParamTransformingOptimizer([x], transforms=[link])
+    assert kept(optim, x, 4) == [8, 4, 8, 4]
