@@ -16,6 +16,7 @@ from experiments.loop import Evaluation, train
 from experiments.progress import as_words, progress
 from experiments.runfolder import RunFolder, environment
 from experiments.tasks import Task
+from xformopt.optim import RoutedOptimizer
 
 
 def run(cfg: DictConfig, path: Path, overrides: list[str]) -> dict[str, Any]:
@@ -44,6 +45,8 @@ def _train(cfg: DictConfig, folder: RunFolder) -> dict[str, Any]:
     task: Task = instantiate(cfg.task)
     task.prepare(device, cfg.seed)
     optimizer: Optimizer = instantiate(cfg.optim)(task.model.named_parameters())
+    if isinstance(optimizer, RoutedOptimizer):
+        print(optimizer.describe())
     steps, eval_every = task.steps(cfg.trainer.epochs, cfg.trainer.steps)
     history = _record(task, optimizer, folder, steps, cfg.trainer.eval_every or eval_every)
     best = history[0]

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
-from tests.conftest import TOLERANCE
 from xformopt import transforms as T
 from xformopt.optim import (
     ChainedParamTransformingOptimizer,
@@ -26,6 +25,7 @@ from xformopt.optim import (
     to_batch,
 )
 from xformopt.optim.named import ClampedGradientOptimizer
+from xformopt.testing import TOLERANCE
 
 DENSE_INNERS = sorted(set(inner_optimizers()) - {"sparseadam"})
 

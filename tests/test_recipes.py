@@ -218,6 +218,37 @@ REFERENCES: dict[str, Run] = {
     "fw_nuclear": frank_wolfe(nuclear_vertex),
 }
 
+LABELS: dict[str, str] = {
+    "sgd_momentum": "torch.optim.SGD",
+    "sign_sgd": "pytorch_optimizer.SignSGD",
+    "signum": "pytorch_optimizer.SignSGD",
+    "lion": "pytorch_optimizer.Lion",
+    "normalized_sgd": "rai_toolbox.L2NormedGradientOptim",
+    "lars": "pytorch_optimizer.LARS",
+    "lamb": "pytorch_optimizer.Lamb, with its debiasing and bound",
+    "rmsprop_parts": "torch.optim.RMSprop",
+    "adam_parts": "torch.optim.Adam",
+    "adamw_parts": "torch.optim.AdamW",
+    "cautious_adamw": "torch.optim.AdamW and pytorch_optimizer's mask",
+    "clipped_adam": "torch clip_grad_norm_ and Adam",
+    "grokfast_adamw": "pytorch_optimizer gradfilter_ema and torch AdamW",
+    "ortho_sgd": "pytorch_optimizer.OrthoGrad",
+    "lookahead_adam": "pytorch_optimizer.Lookahead",
+    "muon": "torch.optim.Muon and AdamW",
+    "agc": "pytorch_optimizer agc and torch SGD",
+    "centralized_sgd": "pytorch_optimizer centralize_gradient and torch SGD",
+    "pgd_l1": "rai_toolbox's direction, SciPy's SLSQP",
+    "pgd_l2": "rai_toolbox.L2ProjectedOptim",
+    "pgd_linf": "rai_toolbox.LinfProjectedOptim",
+    "pgd_simplex": "SciPy's SLSQP",
+    "fw_l1": "rai_toolbox.L1FrankWolfe",
+    "fw_l2": "rai_toolbox.L2FrankWolfe",
+    "fw_linf": "rai_toolbox.LinfFrankWolfe",
+    "fw_simplex": "the textbook loop in NumPy",
+    "fw_nuclear": "the textbook loop with NumPy's SVD",
+}
+"""What each reference is, for the README."""
+
 DIFFERENT: dict[str, dict[str, Any]] = {
     # pytorch_optimizer's LAMB debiases the step instead of the moments, clips the parameter's norm
     # at 10 and adds eps to the update's norm; we follow the paper, algorithm 2.
@@ -255,6 +286,13 @@ def error(name: str) -> float:
 @pytest.mark.parametrize("name", recipes.names())
 def test_equals_its_reference(name: str):
     assert error(name) <= TOLERANCE.get(name, 1e-6)
+
+
+def bounds() -> dict[str, str]:
+    """Return the parity errors for the README, as bounds that hold on any machine."""
+    measured = {name: error(name) for name in recipes.names()}
+    bound = {n: 1e-12 if e < 1e-12 else TOLERANCE.get(n, 1e-6) for n, e in measured.items()}
+    return {name: f"< {value:.0e}" for name, value in bound.items()}
 
 
 def test_every_recipe_cites_its_source():

@@ -15,7 +15,7 @@ import torch
 from hydra_zen import instantiate
 from torch import Tensor
 
-from tests import test_laws
+from xformopt import testing
 from xformopt import transforms as T
 from xformopt.__main__ import main
 from xformopt.configs import make_store
@@ -66,10 +66,9 @@ class TestOneFileIsEnough:
         assert row.split() == ["throwaway_shrink", "pre", "by=0.25", "Shrink", "each", "entry."]
 
     def test_laws(self, throwaway: T.Transform):
-        assert "throwaway_shrink" in test_laws.declaring("odd")
-        assert torch.equal(
-            test_laws.apply("throwaway_shrink", torch.ones(1, 1)), torch.tensor([[0.75]])
-        )
+        assert "odd" in testing.laws_of(throwaway)
+        testing.check_transform(throwaway)
+        assert testing.apply(throwaway, torch.ones(1, 1)).item() == 0.75
 
 
 class TestTransform:

@@ -106,6 +106,8 @@ class TestRules:
             RoutedOptimizer(nameless, {"all": Route()})
         with pytest.raises(ValueError, match=r"`ndim` of a route must be a number.*'two'"):
             Route(ndim="two")
+        with pytest.raises(TypeError, match="route `all` has a setting `lrr` that nothing reads"):
+            RoutedOptimizer(layer.named_parameters(), {"all": Route(lrr=0.1)})
         with pytest.raises(ValueError, match="every route freezes"):
             RoutedOptimizer(layer.named_parameters(), {"all": Route(freeze=True)})
         with pytest.raises(ValueError, match="route `all`: `param_ndim=3` needs at least 3"):

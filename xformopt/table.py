@@ -1,10 +1,12 @@
 """The tables that `python -m xformopt` prints, derived from the registry."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from xformopt import recipes, transforms
 from xformopt.optim import inner_optimizers
+from xformopt.text import as_markdown
 from xformopt.transforms import Transform
 
 
@@ -18,6 +20,7 @@ class TransformRow(NamedTuple):
     formula: str
     what: str
     source: str
+    ndim: str
 
 
 def transform_rows() -> list[TransformRow]:
@@ -45,11 +48,31 @@ def inner_rows() -> list[tuple[str, str]]:
     return [(name, _settings(cls)) for name, cls in inner_optimizers().items()]
 
 
+def markdown(references: Mapping[str, str], parity: Mapping[str, str]) -> str:
+    """Return the README's tables.
+
+    Args:
+        references: for each recipe, the implementation that it is tested against.
+        parity: for each recipe, its error against that.
+    """
+    header = ("transform", "what", "formula", "ndim", "laws", "paper")
+    rows = [(f"`{r.name}`", r.what, r.formula, r.ndim, r.laws, r.source) for r in transform_rows()]
+    recipe_header = ("recipe", "what", "chain", "inner", "reference", "parity error", "paper")
+    recipe_lines = [
+        (f"`{r.name}`", r.what, r.chain, r.inner, references[r.name], parity[r.name], r.source)
+        for r in recipe_rows()
+    ]
+    return (
+        f"### Transforms\n\n{as_markdown(header, rows)}\n\n"
+        f"### Recipes\n\n{as_markdown(recipe_header, recipe_lines)}\n"
+    )
+
+
 def _transform_row(transform: Transform) -> TransformRow:
     lines = (inspect.getdoc(transform.fn) or "").splitlines()
     formula = next((line for line in lines if "←" in line), "")
     settings = [s for s in transform.settings.values() if not s.is_resource]
-    source = next((line for line in lines if line.startswith("Source: ")), "")
+    source = " ".join("\n".join(lines).partition("Source: ")[2].split())
     what = lines[0] if lines else ""
     return TransformRow(
         transform.name,
@@ -58,8 +81,18 @@ def _transform_row(transform: Transform) -> TransformRow:
         ", ".join(transform.laws),
         formula,
         what,
-        source.removeprefix("Source: "),
+        source,
+        _ndim(transform),
     )
+
+
+def _ndim(transform: Transform) -> str:
+    """Say how much a transform looks at: entries, items, items as matrices, or everything."""
+    if transform.scope == "optimizer":
+        return "all"
+    if transform.elementwise:
+        return "entry"
+    return "matrix" if "matri" in (transform.__doc__ or "") else "item"
 
 
 def _recipe_row(name: str, recipe: recipes.Recipe) -> RecipeRow:

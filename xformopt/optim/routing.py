@@ -11,6 +11,7 @@ from xformopt.optim.core import ParamTransformingOptimizer
 from xformopt.optim.route import Named, Route, assign
 from xformopt.text import as_text
 from xformopt.transforms.link import Transforms
+from xformopt.transforms.settings import close_matches
 
 
 class RoutedOptimizer(Optimizer):
@@ -180,7 +181,7 @@ def _build(
     own = dict(route.settings)
     shared = {**settings, **{k: own.pop(k) for k in ("param_ndim", "strict_ndim") if k in own}}
     try:
-        return ParamTransformingOptimizer(
+        optimizer = ParamTransformingOptimizer(
             [{"params": taken, "route": name, **own}],
             route.inner or inner,
             transforms=transforms if route.transforms is None else route.transforms,
@@ -188,3 +189,8 @@ def _build(
         )
     except (TypeError, ValueError) as error:
         raise type(error)(f"route `{name}`: {error}") from error
+    for key in own:
+        if key not in optimizer.defaults:
+            hint = close_matches(key, [*optimizer.defaults])
+            raise TypeError(f"route `{name}` has a setting `{key}` that nothing reads: {hint}")
+    return optimizer

@@ -1,0 +1,231 @@
+"""The laws that transforms and inner optimizers keep, for the tests here and for third parties.
+
+>>> from xformopt import testing, transforms as T
+>>> testing.check_transform(T.sign)
+>>> testing.check_inner(torch.optim.AdamW, lr=1e-2)
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from xformopt.optim import ParamTransformingOptimizer
+from xformopt.transforms import Link, Transform
+
+TOLERANCE = {
+    torch.float64: 1e-9,
+    torch.float32: 1e-5,
+    torch.bfloat16: 2e-2,
+    torch.float16: 4e-3,
+}
+"""Relative and absolute tolerance by dtype, for values of about 1."""
+
+SHAPES = [(3, 4), (1, 1), (4, 2, 3), (2, 3, 1, 2)]
+
+Check = Callable[[Transform, Tensor], None]
+
+
+def apply(transform: Transform, x: Tensor, seed: int = 0) -> Tensor:
+    """Apply a transform with its defaults to a copy of `x`, shape `(N, *d)`; return the copy."""
+    generator = torch.Generator().manual_seed(seed)
+    settings = transform.complete({})
+    resources = {k: generator for k, s in transform.settings.items() if s.is_resource}
+    beside = [_beside(x) for _ in transform.tensors[1:]]
+    state = [initialise(x) for initialise in transform.state.values()]
+    y = x.clone()
+    written = [y] if transform.scope == "optimizer" else y
+    transform.fn(written, *beside, *state, **{**settings, **resources})
+    return y
+
+
+def items_are_independent(transform: Transform, x: Tensor) -> None:
+    """f(x)[i] = f(x[i:i+1]): an item's result hangs on that item alone."""
+    if transform.scope == "optimizer" or is_random(transform):
+        return
+    whole = apply(transform, x)
+    for i in range(len(x)):
+        _close(whole[i : i + 1], apply(transform, x[i : i + 1]))
+
+
+def zeros_stay_finite(transform: Transform, x: Tensor) -> None:
+    """f(0) is finite."""
+    _finite(apply(transform, torch.zeros_like(x)))
+
+
+def extremes_stay_finite(transform: Transform, x: Tensor) -> None:
+    """f(x) is finite for small and large x."""
+    for size in (1e-7, 1e4):
+        _finite(apply(transform, x.sign() * size))
+
+
+def layout_does_not_matter(transform: Transform, x: Tensor) -> None:
+    """A transposed parameter keeps shape, dtype, strides and memory, and ends as its twin does."""
+    p, twin = x.clone().transpose(0, -1), x.clone().transpose(0, -1).contiguous()
+    p.grad, twin.grad = (_beside(x).transpose(0, -1) for _ in range(2))
+    twin.grad = twin.grad.contiguous()
+    before = [_identity(t) for t in (p, p.grad)]
+    for tensor in (p, twin):
+        names = [k for k, s in transform.settings.items() if s.is_resource]
+        link = Link(transform, {k: torch.Generator().manual_seed(0) for k in names})
+        ParamTransformingOptimizer([tensor], lr=0.1, transforms=[link]).step()
+    assert [_identity(t) for t in (p, p.grad)] == before, "shape, dtype, strides or memory changed"
+    _close(p, twin)
+    _close(p.grad, twin.grad)
+
+
+def seeds_repeat(transform: Transform, x: Tensor) -> None:
+    """The same seed gives the same numbers to the bit."""
+    assert torch.equal(apply(transform, x, 7), apply(transform, x, 7)), "two runs differ"
+
+
+def elementwise_is_elementwise(transform: Transform, x: Tensor) -> None:
+    """What is declared elementwise gives the same for any `param_ndim`."""
+    if transform.elementwise:
+        _close(apply(transform, x.reshape(-1, 1)).view(x.shape), apply(transform, x))
+
+
+def goes_on_after_load(transform: Transform, x: Tensor) -> None:
+    """As a link around SGD it makes three steps, and goes on from a saved state to the bit."""
+    if is_random(transform):
+        return
+    p = x.clone().requires_grad_()
+    optim = ParamTransformingOptimizer([p], lr=0.05, momentum=0.5, transforms=[transform()])
+    _descend(optim, p)
+    twin = p.detach().clone().requires_grad_()
+    other = ParamTransformingOptimizer([twin], lr=0.05, momentum=0.5, transforms=[transform()])
+    other.load_state_dict(copy.deepcopy(optim.state_dict()))
+    _descend(optim, p)
+    _descend(other, twin)
+    _finite(p.detach())
+    assert torch.equal(p, twin), "a loaded optimizer goes on otherwise"
+
+
+def idempotent(transform: Transform, x: Tensor) -> None:
+    """f(f(x)) = f(x)."""
+    once = apply(transform, x)
+    _close(apply(transform, once), once)
+
+
+def scale_invariant(transform: Transform, x: Tensor) -> None:
+    """f(c x) = f(x) for c > 0."""
+    for factor in (0.25, 64.0):
+        _close(apply(transform, factor * x), apply(transform, x))
+
+
+def odd(transform: Transform, x: Tensor) -> None:
+    """f(-x) = -f(x)."""
+    _close(apply(transform, -x), -apply(transform, x))
+
+
+def nonexpansive(transform: Transform, x: Tensor) -> None:
+    """‖f(x) - f(y)‖ <= ‖x - y‖ for each item."""
+    y = _beside(x)
+    before = (x - y).double().flatten(1).norm(dim=1)
+    after = (apply(transform, x) - apply(transform, y)).double().flatten(1).norm(dim=1)
+    slack = TOLERANCE[x.dtype] * (1 + before)
+    assert (after <= before + slack).all(), f"{after.tolist()} exceeds {before.tolist()}"
+
+
+FOR_ALL: dict[str, Check] = {
+    f.__name__: f
+    for f in (
+        seeds_repeat,
+        items_are_independent,
+        zeros_stay_finite,
+        extremes_stay_finite,
+        layout_does_not_matter,
+        elementwise_is_elementwise,
+        goes_on_after_load,
+    )
+}
+"""What holds for every transform."""
+
+DECLARED: dict[str, Check] = {
+    f.__name__: f for f in (idempotent, scale_invariant, odd, nonexpansive)
+}
+"""What holds for the transforms that declare it."""
+
+
+def laws_of(transform: Transform) -> dict[str, Check]:
+    """Return the laws that a transform must keep: those for all, and those that it declares."""
+    return {**FOR_ALL, **{law: DECLARED[law] for law in transform.laws}}
+
+
+def check_transform(transform: Transform) -> None:
+    """Try a transform against its laws; an `AssertionError` names the law, dtype and shape."""
+    for law, check in laws_of(transform).items():
+        for x in _samples():
+            try:
+                check(transform, x)
+            except AssertionError as error:
+                raise AssertionError(
+                    f"transform `{transform.name}` breaks the law `{law}` ({check.__doc__}) for "
+                    f"{x.dtype} of shape {tuple(x.shape)}: {error}"
+                ) from error
+
+
+def check_inner(InnerOpt: Callable[..., Optimizer], **settings: Any) -> None:
+    """Try an inner optimizer: wrapped without transforms it must step as it does by itself."""
+    native, wrapped, copied = (torch.randn(3, 4).requires_grad_() for _ in range(3))
+    with torch.no_grad():
+        wrapped.copy_(native)
+    bare = InnerOpt([native], **settings)
+    optim = ParamTransformingOptimizer([wrapped], InnerOpt, **settings)
+    for name in ("param_groups", "state", "defaults"):
+        assert getattr(optim, name) is getattr(optim.inner_opt, name), f"`{name}` is not mirrored"
+    _descend(bare, native)
+    _descend(optim, wrapped)
+    assert torch.equal(native, wrapped), "wrapped, it steps otherwise than bare"
+    saved = copy.deepcopy(optim.state_dict())
+    with torch.no_grad():
+        copied.copy_(wrapped)
+    loaded = ParamTransformingOptimizer([copied], InnerOpt, **settings)
+    loaded.load_state_dict(saved)
+    _descend(optim, wrapped)
+    _descend(loaded, copied)
+    assert torch.equal(wrapped, copied), "loaded from its state dict, it steps otherwise"
+
+
+def is_random(transform: Transform) -> bool:
+    """Return whether a transform's result hangs on its generator."""
+    x = torch.ones(4, 8)
+    return not torch.equal(apply(transform, x, 0), apply(transform, x, 1))
+
+
+def _samples() -> Iterator[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    for dtype in TOLERANCE:
+        for shape in SHAPES:
+            yield torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def _beside(x: Tensor) -> Tensor:
+    """Return what stands beside `x`: of its shape, and the same for the same items."""
+    return (x.abs().sqrt() - 0.5).roll(1, dims=-1).neg()
+
+
+def _descend(optimizer: Optimizer, p: Tensor) -> None:
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = (p - 1).square().sum()
+        loss.backward()
+        return loss
+
+    for _ in range(3):
+        optimizer.step(closure)  # type: ignore[arg-type]
+
+
+def _identity(x: Tensor) -> tuple[Any, ...]:
+    return x.shape, x.dtype, x.stride(), x.data_ptr()
+
+
+def _finite(x: Tensor) -> None:
+    assert x.isfinite().all(), f"not finite: {x}"
+
+
+def _close(a: Tensor, b: Tensor) -> None:
+    torch.testing.assert_close(a, b, rtol=TOLERANCE[a.dtype], atol=TOLERANCE[a.dtype])
