@@ -15,7 +15,10 @@ from xformopt import optim, transforms
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("command", ["ruff check", "ruff format --check", "pyright"])
+PYRIGHT = f"pyright --pythonpath {sys.executable}"
+
+
+@pytest.mark.parametrize("command", ["ruff check", "ruff format --check", PYRIGHT])
 def test_lint_and_types(command: str):
     tool, *arguments = command.split()
     done = subprocess.run(
