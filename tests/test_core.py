@@ -190,6 +190,32 @@ class TestState:
         assert torch.equal(stepped(loaded, y, 3), stepped(optim, x, 3))
         assert loaded.param_groups is loaded.inner_opt.param_groups
 
+    def test_survives_save_and_load_with_a_group_added_later(self, average: T.Transform):
+        def fresh() -> tuple[list[Tensor], ParamTransformingOptimizer]:
+            x, y = (torch.arange(3.0).requires_grad_() for _ in range(2))
+            optim = ParamTransformingOptimizer([x], Adam, lr=0.1, transforms=[average()])
+            return [x, y], optim
+
+        def step(params: list[Tensor], optim: ParamTransformingOptimizer) -> None:
+            for p in params:
+                p.grad = p.detach() - 1
+            optim.step()
+
+        params, optim = fresh()
+        step(params[:1], optim)
+        optim.add_param_group({"params": [params[1]], "throwaway_average.decay": 0.9})
+        step(params, optim)
+        copies, loaded = fresh()
+        loaded.add_param_group({"params": [copies[1]]})
+        loaded.load_state_dict(copy.deepcopy(optim.state_dict()))
+        for p, q in zip(copies, params, strict=True):
+            p.data.copy_(q.data)
+        for _ in range(2):
+            step(params, optim)
+            step(copies, loaded)
+        assert loaded.param_groups[1]["throwaway_average.decay"] == 0.9
+        assert all(torch.equal(p, q) for p, q in zip(copies, params, strict=True))
+
     def test_loading_into_another_chain_says_what_differs(self):
         saved = ParamTransformingOptimizer([torch.zeros(1)], transforms=[T.top_q()]).state_dict()
         other = ParamTransformingOptimizer([torch.zeros(1)], transforms=[T.sign()])

@@ -14,6 +14,7 @@ from torch import Tensor
 from tests.test_transforms import items, seeds
 from xformopt import recipes
 from xformopt import transforms as T
+from xformopt.geometry import BALLS
 from xformopt.optim import ParamTransformingOptimizer
 from xformopt.optim.frank_wolfe import FrankWolfe, duality_gap
 
@@ -125,6 +126,28 @@ def test_orthogonalize_against_the_polar_factor(
     T.spectral_steepest.fn(polar)
     cosine = (x * polar).sum() / (x.norm() * polar.norm())
     assert cosine > 0.97
+
+
+@pytest.mark.parametrize("name", BALLS)
+@given(shape=matrices, seed=seeds)
+@settings(max_examples=25)
+def test_oracle_and_projection_are_of_one_set(name: str, shape: tuple[int, ...], seed: int):
+    """The oracle's answer lies in the set, and no projected point has a smaller product."""
+    steepest, project, _ = BALLS[name]
+    g = batch(shape, seed)
+    if steepest is None:
+        return
+    direction = g.clone()
+    steepest.fn(direction)
+    vertex = -direction
+    again = vertex.clone()
+    project.fn(again)
+    torch.testing.assert_close(again, vertex)
+    least = (g * vertex).sum((1, 2))
+    for other in range(1, 6):
+        y = 3 * batch(shape, seed + other)
+        project.fn(y)
+        assert ((g * y).sum((1, 2)) >= least - 1e-9).all()
 
 
 class TestFrankWolfe:

@@ -160,6 +160,11 @@ def nuclear_vertex(g: np.ndarray) -> np.ndarray:
     return -np.outer(u[:, 0], v[0]).reshape(g.shape)
 
 
+def spectral_vertex(g: np.ndarray) -> np.ndarray:
+    u, _, v = np.linalg.svd(g.reshape(len(g), -1), full_matrices=False)
+    return -(u @ v).reshape(g.shape)
+
+
 def torch_optim(name: str, **kwargs: Any) -> Run:
     return by(lambda layer: getattr(torch.optim, name)(layer.parameters(), **kwargs))
 
@@ -215,6 +220,13 @@ REFERENCES: dict[str, Run] = {
     "fw_l2": rai_optim("L2FrankWolfe", epsilon=1.0),
     "fw_linf": rai_optim("LinfFrankWolfe", epsilon=1.0),
     "fw_simplex": frank_wolfe(simplex_vertex),
+    "fw_topq": frank_wolfe(
+        lambda g: (
+            -signs_of_largest(torch.from_numpy(g.reshape(len(g), -1))).numpy().reshape(g.shape)
+        )
+    ),
+    "fw_box": frank_wolfe(lambda g: np.where(g > 0, -1.0, 1.0)),
+    "fw_spectral": frank_wolfe(spectral_vertex),
     "fw_nuclear": frank_wolfe(nuclear_vertex),
 }
 
@@ -245,6 +257,9 @@ LABELS: dict[str, str] = {
     "fw_l2": "rai_toolbox.L2FrankWolfe",
     "fw_linf": "rai_toolbox.LinfFrankWolfe",
     "fw_simplex": "the textbook loop in NumPy",
+    "fw_topq": "the textbook loop in PyTorch",
+    "fw_box": "the textbook loop in NumPy",
+    "fw_spectral": "the textbook loop with NumPy's SVD",
     "fw_nuclear": "the textbook loop with NumPy's SVD",
 }
 """What each reference is, for the README."""

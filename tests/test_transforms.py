@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from xformopt import transforms as T
+from xformopt.optim import ParamTransformingOptimizer
 
 seeds = st.integers(0, 2**16)
 sizes = st.tuples(st.integers(1, 4), st.integers(1, 6))
@@ -145,3 +146,107 @@ def test_boxes():
     y = x.clone()
     T.nonnegative.fn(y)
     assert y.tolist() == [[0, 0, 0.5, 3]]
+
+
+@given(size=sizes, seed=seeds)
+@settings(max_examples=40)
+def test_moments_against_numpy(size: tuple[int, int], seed: int):
+    x = items(size, seed).numpy()
+    mean, std = x.mean(1, keepdims=True), x.std(1, keepdims=True)
+    root = np.sqrt((x**2).mean(1, keepdims=True))
+    for transform, expected in (
+        (T.centralize, x - mean),
+        (T.standardize, (x - mean) / (std + 1e-12)),
+        (T.rms_norm, x / root),
+    ):
+        y = torch.from_numpy(x.copy())
+        transform.fn(y)
+        np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-6)
+
+
+@given(size=sizes, seed=seeds, q=st.floats(0, 1))
+@settings(max_examples=40)
+def test_clip_quantile_against_numpy(size: tuple[int, int], seed: int, q: float):
+    x = items(size, seed).numpy()
+    bound = np.quantile(np.abs(x), q, axis=1, keepdims=True, method="inverted_cdf")
+    y = torch.from_numpy(x.copy())
+    T.clip_quantile.fn(y, q=q)
+    np.testing.assert_array_equal(y, np.clip(x, -bound, bound))
+
+
+@given(size=sizes, seed=seeds)
+@settings(max_examples=20)
+def test_clip_total_norm_as_torch_does(size: tuple[int, int], seed: int):
+    ours = [items(size, seed), items((2, 3), seed + 1)]
+    theirs = [torch.zeros_like(g) for g in ours]
+    for p, g in zip(theirs, ours, strict=True):
+        p.grad = g.clone()
+    torch.nn.utils.clip_grad_norm_(theirs, 1.0)
+    T.clip_total_norm.fn(ours, max_norm=1.0)
+    for p, g in zip(theirs, ours, strict=True):
+        torch.testing.assert_close(g, p.grad, rtol=1e-5, atol=1e-6)  # torch adds 1e-6
+
+
+def test_clip_total_norm_spans_all_groups_of_the_optimizer():
+    x, y = torch.zeros(1), torch.zeros(1)
+    x.grad, y.grad = torch.tensor([3.0]), torch.tensor([4.0])
+    groups = [{"params": [x]}, {"params": [y]}]
+    ParamTransformingOptimizer(groups, lr=1.0, transforms=[T.clip_total_norm()]).step()
+    torch.testing.assert_close(torch.cat([x, y]), torch.tensor([-0.6, -0.8]))
+
+
+@given(size=st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4)), seed=seeds)
+@settings(max_examples=20)
+def test_max_norm_as_torch_renorm_does(size: tuple[int, int, int], seed: int):
+    generator = torch.Generator().manual_seed(seed)
+    x = 3 * torch.randn(size, generator=generator, dtype=torch.float64)
+    expected = x.flatten(0, 1).renorm(2, 0, 1.0).view(size)
+    T.max_norm.fn(x, radius=1.0)
+    torch.testing.assert_close(x, expected, rtol=1e-6, atol=1e-6)
+
+
+@given(size=sizes, seed=seeds, bits=st.integers(2, 8))
+@settings(max_examples=40)
+def test_quantize_rounds_to_the_nearest_level(size: tuple[int, int], seed: int, bits: int):
+    x = items(size, seed)
+    y = x.clone()
+    T.quantize.fn(y, bits=bits)
+    spacing = x.abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1)
+    levels = y / spacing
+    torch.testing.assert_close(levels, levels.round())
+    assert ((y - x).abs() <= spacing / 2 * (1 + 1e-9)).all()
+
+
+def test_random_sparse_is_unbiased():
+    x = torch.ones(1, 100_000)
+    T.random_sparse.fn(x, q=0.8, generator=torch.Generator().manual_seed(0))
+    assert x.mean().item() == pytest.approx(1.0, abs=0.03)
+    assert (x == 0).float().mean().item() == pytest.approx(0.8, abs=0.01)
+
+
+def test_gradient_noise_has_a_falling_variance():
+    step = torch.tensor(0.0)
+    generator = torch.Generator().manual_seed(0)
+    for t in range(3):
+        x = torch.zeros(1, 100_000)
+        T.gradient_noise.fn(x, step, variance=0.5, decay=0.55, generator=generator)
+        assert x.var().item() == pytest.approx(0.5 / (1 + t) ** 0.55, rel=0.03)
+        assert x.mean().item() == pytest.approx(0, abs=0.01)
+
+
+def test_param_ema_is_the_weighted_mean_of_all_so_far():
+    x = torch.zeros(2)
+    optim = ParamTransformingOptimizer([x], transforms=[T.param_ema(decay=0.5)])
+    for value in (1.0, 2.0, 4.0):
+        x.fill_(value)
+        x.grad = torch.zeros(2)
+        optim.step()
+    mean = (0.25 * 1 + 0.5 * 2 + 1 * 4) / 1.75
+    torch.testing.assert_close(optim.state[x]["param_ema"]["average"], torch.full((2,), mean))
+    assert x.tolist() == [4, 4]
+
+
+def test_soft_clip_is_smooth_clipping():
+    x = torch.tensor([[-1e3, -0.01, 0.0, 0.01, 1e3]])
+    T.soft_clip.fn(x, max=2.0)
+    torch.testing.assert_close(x, torch.tensor([[-2.0, -0.01, 0.0, 0.01, 2.0]]), atol=1e-6, rtol=0)

@@ -8,6 +8,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from xformopt import transforms
+from xformopt.geometry import BALLS, CONVEX
 from xformopt.optim import FrankWolfe, ParamTransformingOptimizer, Route, RoutedOptimizer
 from xformopt.optim.inner import ParamGroups, inner_optimizers
 from xformopt.transforms.settings import close_matches
@@ -171,20 +172,15 @@ RECIPES: dict[str, Recipe] = {
         "gradient descent and projection, simplex", {"simplex": {}}, "Goldstein 1964"
     ),
     **{
-        f"fw_{ball}": Recipe(
-            f"Frank–Wolfe, {ball} ball" if ball != "simplex" else "Frank–Wolfe, simplex",
-            {oracle: {}},
+        f"fw_{name}": Recipe(
+            f"Frank–Wolfe over the {name} set",
+            {ball.steepest.name: {}},
             "Jaggi 2013, ICML",
             inner="frank_wolfe",
-            param_ndim=2 if ball == "nuclear" else -1,
+            param_ndim=ball.param_ndim,
         )
-        for ball, oracle in {
-            "l1": "l1_steepest",
-            "l2": "l2_norm",
-            "linf": "sign",
-            "simplex": "simplex_steepest",
-            "nuclear": "nuclear_steepest",
-        }.items()
+        for name, ball in BALLS.items()
+        if ball.steepest and name in CONVEX
     },
 }
 
