@@ -167,17 +167,24 @@ class ParamTransformingOptimizer(Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Transform, make the inner step, transform; return what `closure` returned, if given.
 
-        The pre-step transforms run after each call of the closure.
+        The pre-step transforms run after each call of the closure. With lr 0 and gradients of zero,
+        as `torch.distributed.checkpoint` makes them to have the state filled, none of them runs.
         """
+        primes = closure is None and self._only_primes()
         try:
-            if closure is None:
+            if primes:
+                self._begin_links()
+            elif closure is None:
                 self._apply_pre_step_transform_()
+            if closure is None:
                 self._link_state.hide(self.state)
                 loss = self.inner_opt.step()
             else:
                 loss = self.inner_opt.step(self._transforming(closure))
         finally:
             self._link_state.show(self.state)
+        if primes:
+            return loss
         self._apply_post_step_transform_()
         self._count_step()
         return loss
@@ -249,6 +256,15 @@ class ParamTransformingOptimizer(Optimizer):
                 for p in group["params"]:
                     batch_shape(p.shape, group[f"{name}.param_ndim"], self.strict_ndim)
         _check_link_keys(group, self.transforms)
+
+    def _only_primes(self) -> bool:
+        """Return whether a step is only to fill the state: lr and all gradients are 0."""
+        rates = [group.get("lr") for group in self.param_groups]
+        unknown = any(lr is None or (isinstance(lr, Tensor) and lr.is_cuda) for lr in rates)
+        if torch.compiler.is_compiling() or unknown or any(rates):
+            return False
+        grads = [p.grad for group in self.param_groups for p in group["params"]]
+        return all(grad is None or not grad.any() for grad in grads)
 
     def _take_schedules(self, group: Group) -> None:
         """Put numbers where a group has schedules, which are kept beside it."""

@@ -22,7 +22,7 @@ def item_norm(x: Tensor, ord: float) -> Tensor:
     dtype = at_least_float32(x.dtype)
     norm = torch.linalg.vector_norm(x, ord, dims, keepdim=True, dtype=dtype)
     extreme = _is_extreme(norm, ord)
-    if norm.is_cuda or bool(extreme.any()):
+    if norm.is_cuda or torch.compiler.is_compiling() or bool(extreme.any()):
         largest = x.abs().amax(dims, keepdim=True).to(dtype).clamp_min(TINY)
         scaled = torch.linalg.vector_norm(x / largest, ord, dims, keepdim=True, dtype=dtype)
         norm = torch.where(extreme, scaled * largest, norm)
