@@ -1,6 +1,10 @@
-"""What the tests share: settings of Hypothesis, a clean Hydra."""
+"""What the tests share: settings of Hypothesis, a clean Hydra, the command line."""
 
+import json
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import hypothesis
 import pytest
@@ -16,3 +20,42 @@ def clean_hydra() -> Iterator[None]:
     GlobalHydra.instance().clear()
     yield
     GlobalHydra.instance().clear()
+
+
+class Result(NamedTuple):
+    status: int
+    out: str
+    err: str
+    folder: Path
+
+    def read(self, name: str) -> Any:
+        return json.loads((self.folder / name).read_text())
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        lines = (self.folder / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: Any, capsys: Any, clean_hydra: None):
+    """Run the launcher in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    count = iter(range(100))
+
+    def run(*overrides: str, folder: Path | None = None) -> Result:
+        from experiments.__main__ import main
+
+        GlobalHydra.instance().clear()
+        folder = folder or tmp_path / f"run{next(count)}"
+        dirs = [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}"]
+        monkeypatch.setattr(sys, "argv", ["experiments", *overrides, *dirs])
+        try:
+            status = main()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return Result(status, out, err, folder)
+
+    return run

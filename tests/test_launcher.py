@@ -8,55 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 
-from experiments.__main__ import main
 from experiments.tasks import toy
 
 ROOT = Path(__file__).parent.parent
 SHORT = ["task=himmelblau", "trainer.steps=20", "task.starts=4"]
-
-
-class Result(NamedTuple):
-    status: int
-    out: str
-    err: str
-    folder: Path
-
-    def read(self, name: str) -> Any:
-        return json.loads((self.folder / name).read_text())
-
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        lines = (self.folder / "metrics.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: Any, capsys: Any, clean_hydra: None):
-    """Run the launcher in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    count = iter(range(100))
-
-    def run(*overrides: str) -> Result:
-        from hydra.core.global_hydra import GlobalHydra
-
-        GlobalHydra.instance().clear()
-        folder = tmp_path / f"run{next(count)}"
-        dirs = [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}"]
-        monkeypatch.setattr(sys, "argv", ["experiments", *overrides, *dirs])
-        try:
-            status = main()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        out, err = capsys.readouterr()
-        return Result(status, out, err, folder)
-
-    return run
 
 
 class TestDefault:

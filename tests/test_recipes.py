@@ -108,13 +108,18 @@ def cautious_adamw(layer: nn.Linear, backward: Callable[[], None]) -> None:
                 p.copy_(old * (1 - lr * weight) - lr * update)
 
 
-def projected(lr: float, project: Callable[[np.ndarray], np.ndarray], direction: Any) -> Run:
+def projected(
+    lr: float, project: Callable[[np.ndarray], np.ndarray], direction: Any, whole: bool = False
+) -> Run:
+    """Steps and projects each row; a vector is one row if `whole`, else each entry is one."""
+
     def run(layer: nn.Linear, backward: Callable[[], None]) -> None:
         for _ in range(STEPS):
             backward()
             for p in layer.parameters():
                 assert p.grad is not None
-                rows = p.detach().view(len(p), -1) - lr * direction(p.grad.view(len(p), -1))
+                count = 1 if whole and p.ndim == 1 else len(p)
+                rows = p.detach().view(count, -1) - lr * direction(p.grad.view(count, -1))
                 rows = torch.from_numpy(np.stack([project(row) for row in rows.numpy()]))
                 with torch.no_grad():
                     p.copy_(rows.view(p.shape))
@@ -151,7 +156,7 @@ def frank_wolfe(vertex: Callable[[np.ndarray], np.ndarray]) -> Run:
 
 
 def simplex_vertex(g: np.ndarray) -> np.ndarray:
-    rows = g.reshape(len(g), -1)
+    rows = g.reshape(-1, g.shape[-1])
     return np.eye(rows.shape[1])[rows.argmin(1)].reshape(g.shape)
 
 
@@ -215,7 +220,7 @@ REFERENCES: dict[str, Run] = {
     "pgd_l1": projected(1e-3, onto_l1_ball, signs_of_largest),
     "pgd_l2": rai_optim("L2ProjectedOptim", epsilon=1.0, lr=1e-3),
     "pgd_linf": rai_optim("LinfProjectedOptim", epsilon=1.0, lr=1e-3),
-    "pgd_simplex": projected(1e-3, lambda row: project_by_scipy(row, 1.0), lambda g: g),
+    "pgd_simplex": projected(1e-3, lambda row: project_by_scipy(row, 1.0), lambda g: g, whole=True),
     "fw_l1": rai_optim("L1FrankWolfe", epsilon=1.0),
     "fw_l2": rai_optim("L2FrankWolfe", epsilon=1.0),
     "fw_linf": rai_optim("LinfFrankWolfe", epsilon=1.0),
@@ -324,5 +329,5 @@ def test_there_are_enough():
 def test_unknown_names():
     with pytest.raises(ValueError, match="unknown recipe `muo`: did you mean `muon`"):
         recipes.build("muo", [torch.zeros(1)])
-    with pytest.raises(ValueError, match=r"recipe `lion` has no transform .'lion'.: did you mean"):
+    with pytest.raises(ValueError, match="recipe `lion` has no transform `lion`: did you"):
         recipes.build("lion", [torch.zeros(1)], {"lion": {}})

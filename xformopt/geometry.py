@@ -10,7 +10,7 @@ class Ball(NamedTuple):
 
     `steepest` replaces a gradient g by -s, where s minimises ⟨g, s⟩ over the set of radius 1 (the
     linear minimisation oracle); None where there is none, as on an unbounded set. `project` is the
-    Euclidean projection. `param_ndim` is that of an item, where only matrices make sense.
+    Euclidean projection. `param_ndim` is that of an item: -1, or 1 for vectors and 2 for matrices.
     """
 
     steepest: T.Transform | None
@@ -24,7 +24,7 @@ BALLS: dict[str, Ball] = {
     "linf": Ball(T.sign, T.linf_ball),
     "topq": Ball(T.topq_steepest, T.topq_ball),
     "box": Ball(T.box_steepest, T.box),
-    "simplex": Ball(T.simplex_steepest, T.simplex),
+    "simplex": Ball(T.simplex_steepest, T.simplex, param_ndim=1),
     "nonnegative": Ball(None, T.nonnegative),
     "l2_sphere": Ball(T.l2_norm, T.l2_sphere),
     "spectral": Ball(T.spectral_steepest, T.spectral_ball, param_ndim=2),

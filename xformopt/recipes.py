@@ -96,7 +96,10 @@ RECIPES: dict[str, Recipe] = {
         param_ndim=None,
     ),
     "clipped_adam": Recipe(
-        "Adam on clipped gradients", {"clip_norm": {}}, "Pascanu et al. 2013", inner="adam"
+        "Adam on gradients clipped item by item",
+        {"clip_norm": {}},
+        "after Pascanu et al. 2013, who clip one norm over all",
+        inner="adam",
     ),
     "grokfast_adamw": Recipe(
         "AdamW on gradients with their slow part amplified",
@@ -169,7 +172,10 @@ RECIPES: dict[str, Recipe] = {
         "Madry et al. 2018, arXiv:1706.06083",
     ),
     "pgd_simplex": Recipe(
-        "gradient descent and projection, simplex", {"simplex": {}}, "Goldstein 1964"
+        "gradient descent and projection, simplex",
+        {"simplex": {}},
+        "Goldstein 1964",
+        param_ndim=1,
     ),
     **{
         f"fw_{name}": Recipe(
@@ -219,6 +225,11 @@ def build(
     lion_mix(beta1=0.8, beta2=0.99)
     """
     recipe, chain = get(name), chain or {}
+    known = [*recipe.chain, *(link for part in recipe.routes.values() for link in part.chain)]
+    unknown = [link for link in chain if link not in known]
+    if unknown:
+        hint = close_matches(unknown[0], known)
+        raise ValueError(f"recipe `{name}` has no transform `{unknown[0]}`: {hint}")
     if recipe.routes:
         routes = {
             key: Route(
@@ -229,15 +240,10 @@ def build(
             for key, part in recipe.routes.items()
         }
         return RoutedOptimizer(params, routes)
-    links = _links(recipe.chain, chain)
-    unknown = set(chain) - set(recipe.chain)
-    if unknown:
-        hint = close_matches(min(unknown), list(recipe.chain))
-        raise ValueError(f"recipe `{name}` has no transform {sorted(unknown)}: {hint}")
     return ParamTransformingOptimizer(
         params,
         inner_class(recipe.inner),
-        transforms=links,
+        transforms=_links(recipe.chain, chain),
         param_ndim=recipe.param_ndim,
         strict_ndim=False,
         **{**recipe.settings, **settings},

@@ -83,6 +83,9 @@ class ChainedParamTransformingOptimizer(ParamTransformingOptimizer):
         """Build one around the shared inner optimizer; name anew the settings that others own."""
         holders = [self.defaults, *self.param_groups]
         aside = [{k: holder.pop(k) for k in owned if k in holder} for holder in holders]
+        for holder, held in zip(holders, aside, strict=True):
+            held["param_ndim"] = holder["param_ndim"]
+            holder["param_ndim"] = held["param_ndim"] if self.strict_ndim else None
         given = set(self.defaults)
         part = _build(build, params, self.inner_opt)
         added = [key for key in self.defaults if key not in given]

@@ -99,6 +99,7 @@ class ParamTransformingOptimizer(Optimizer):
         for name, link in self.transforms.items():
             shared.update({f"{name}.{key}": value for key, value in link.settings.items()})
         self.strict_ndim = strict_ndim
+        self._built_inner = not isinstance(InnerOpt, Optimizer)
         self._link_state = LinkState(self.transforms)
         self._raw: dict[Tensor, Tensor] = {}
         self._schedules: list[dict[str, Schedule]] = []
@@ -252,10 +253,13 @@ class ParamTransformingOptimizer(Optimizer):
             batch_shape(p.shape, group["param_ndim"], self.strict_ndim)
         for name, link in self.transforms.items():
             link.transform.check({k: group[f"{name}.{k}"] for k in link.settings})
-            if group[f"{name}.param_ndim"] != INHERIT:
+            if link.transform.scope == "optimizer":
+                _check_same_settings(name, link, group)
+            elif group[f"{name}.param_ndim"] != INHERIT:
                 for p in group["params"]:
                     batch_shape(p.shape, group[f"{name}.param_ndim"], self.strict_ndim)
-        _check_link_keys(group, self.transforms)
+        if self._built_inner:
+            _check_link_keys(group, self.transforms)
 
     def _only_primes(self) -> bool:
         """Return whether a step is only to fill the state: lr and all gradients are 0."""
@@ -363,6 +367,17 @@ def _own(optimizer: Optimizer) -> dict[str, Any]:
         if name not in made_anew
         and not name.startswith(("_optimizer_", "_opt_called", "_zero_grad_", "_warned_"))
     }
+
+
+def _check_same_settings(name: str, link: Link, group: Group) -> None:
+    """A link over all gradients has one setting for all groups."""
+    for key, value in link.settings.items():
+        held = group[f"{name}.{key}"]
+        if held != value and not isinstance(value, Schedule):
+            raise ValueError(
+                f"`{name}.{key}` cannot differ by group, since `{link.transform.name}` acts on all "
+                f"gradients at once: it is {value!r}, and {held!r} in a group"
+            )
 
 
 def _check_link_keys(group: Group, chain: dict[str, Link]) -> None:

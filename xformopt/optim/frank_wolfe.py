@@ -85,8 +85,9 @@ def duality_gap(optimizer: Any) -> Tensor:
 
     Σ ⟨g, x - s⟩, where s minimises ⟨g, s⟩ over the set
 
-    For a convex loss it bounds from above what can still be gained. Call it between `backward` and
-    `step` of a `ParamTransformingOptimizer` around `FrankWolfe`; nothing is changed.
+    For a convex loss it bounds from above what can still be gained, if the chain is the oracle of
+    the set, as in the recipes `fw_…`. Call it between `backward` and `step` of a
+    `ParamTransformingOptimizer` around `FrankWolfe`; it changes nothing.
 
     >>> from xformopt import ParamTransformingOptimizer, transforms as T
     >>> x = torch.tensor([0.5, 0.5])
@@ -100,6 +101,9 @@ def duality_gap(optimizer: Any) -> Tensor:
     inner = getattr(optimizer, "inner_opt", optimizer)
     if not isinstance(inner, FrankWolfe):
         raise TypeError(f"the duality gap is that of FrankWolfe, got {type(inner).__name__}")
+    stateful = [name for name, link in optimizer.transforms.items() if link.transform.state]
+    if stateful:
+        raise ValueError(f"links with state, {stateful}, make no oracle of the gradient: no gap")
     held = [(g, p, p.grad) for g in inner.param_groups for p in g["params"] if p.grad is not None]
     try:
         for _, p, grad in held:
@@ -125,11 +129,14 @@ def _rate(group: dict[str, Any], state: dict[str, Any]) -> float:
 
 def _check(group: dict[str, Any]) -> None:
     lr, scheduled = group["lr"], group["use_default_lr_schedule"]
+    if not isinstance(lr, (int, float)):
+        raise TypeError(f"`lr` must be a number, got {lr!r}")
     if not 0 <= lr <= (float("inf") if scheduled else 1):
         rule = ">= 0" if scheduled else "in [0, 1] where `use_default_lr_schedule=False`"
         raise ValueError(f"`lr` must be {rule}, got {lr!r}")
-    if not group["div_by_zero_eps"] >= 0:
-        raise ValueError(f"`div_by_zero_eps` must be >= 0, got {group['div_by_zero_eps']!r}")
+    if not group["div_by_zero_eps"] >= 0 or (lr == 0 and group["div_by_zero_eps"] == 0):
+        eps = group["div_by_zero_eps"]
+        raise ValueError(f"`div_by_zero_eps` must be >= 0, and > 0 where lr is 0, got {eps!r}")
     scale = group["lmo_scaling_factor"]
     if not isinstance(scale, (int, float)):
         raise TypeError(f"`lmo_scaling_factor` must be a number, got {scale!r}")

@@ -126,6 +126,8 @@ def without_leftovers(build: Callable[..., Optimizer]) -> Callable[..., Optimize
     if not isinstance(build, functools.partial):
         return build
     arguments = inspect.signature(build.func).parameters
+    if any(a.kind is a.VAR_KEYWORD for a in arguments.values()):
+        return build
     unknown = {k: v for k, v in build.keywords.items() if k not in arguments}
     for cls in inner_optimizers().values():
         whole = set(inspect.signature(cls).parameters) - {"params"} <= set(build.keywords)

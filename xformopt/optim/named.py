@@ -281,6 +281,8 @@ class _InsideBall(ParamTransformingOptimizer):
         **kwargs: Any,
     ) -> None:
         """Take the radius `epsilon` of the ball, and the settings of `FrankWolfe`."""
+        rule = replace(l2_ball.settings["radius"], name="epsilon")
+        rule.check(type(self).__name__, epsilon)
         super().__init__(
             params,
             FrankWolfe,

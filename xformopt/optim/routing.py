@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Optimizer
+from torch.optim import LBFGS, SGD, Optimizer
 
 from xformopt.optim.core import ParamTransformingOptimizer
 from xformopt.optim.route import Named, Route, assign
@@ -70,17 +70,20 @@ class RoutedOptimizer(Optimizer):
                 )
         if not self.optimizers:
             raise ValueError("every route freezes its parameters: nothing is left to train")
+        self._order = [name for name, o in self.optimizers.items() for _ in o.param_groups]
         self.defaults: dict[str, Any] = {}
         self.state = next(iter(self.optimizers.values())).state
         super().__setstate__({})
 
     def _get_param_groups(self) -> list[dict[str, Any]]:
-        return [g for optimizer in self.optimizers.values() for g in optimizer.param_groups]
+        """Those of all routes, in order; groups that were added stand last."""
+        groups = {name: iter(optimizer.param_groups) for name, optimizer in self.optimizers.items()}
+        return [next(groups[route]) for route in self._order]
 
     def _set_param_groups(self, groups: list[dict[str, Any]]) -> None:
-        for optimizer in self.optimizers.values():
-            count = len(optimizer.param_groups)
-            optimizer.param_groups, groups = groups[:count], groups[count:]
+        for name, optimizer in self.optimizers.items():
+            own = zip(self._order, groups, strict=True)
+            optimizer.param_groups = [group for route, group in own if route == name]
 
     param_groups: Any = property(_get_param_groups, _set_param_groups)
 
@@ -119,7 +122,13 @@ class RoutedOptimizer(Optimizer):
         route = param_group.get("route")
         if route not in self.optimizers:
             raise ValueError(f"`route` of the group must be in {[*self.optimizers]}, got {route!r}")
+        held = {id(p) for group in self.param_groups for p in group["params"]}
         self.optimizers[route].add_param_group(param_group)
+        added = self.optimizers[route].param_groups[-1]["params"]
+        if any(id(p) in held for p in added):
+            del self.optimizers[route].param_groups[-1]
+            raise ValueError("some parameters of the group are in a route already")
+        self._order.append(route)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what `state_dict` gave, for the same parameters under the same routes."""
@@ -130,6 +139,9 @@ class RoutedOptimizer(Optimizer):
                         f"the state dict has other routes: `{key}` is {theirs.get(key)} where this "
                         f"optimizer has {ours[key]}"
                     )
+        for name, optimizer in self.optimizers.items():
+            own = [group for group in state_dict["param_groups"] if group.get("route") == name]
+            optimizer._check_same_chain({"param_groups": own})
         super().load_state_dict(state_dict)
 
     def describe(self) -> str:
@@ -155,7 +167,8 @@ class RoutedOptimizer(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and copy need."""
-        return {"routes": self.routes, "frozen": self.frozen, "optimizers": self.optimizers}
+        names = ("routes", "frozen", "optimizers", "_order")
+        return {name: vars(self)[name] for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore what `__getstate__` or `load_state_dict` gave."""
@@ -189,6 +202,10 @@ def _build(
         )
     except (TypeError, ValueError) as error:
         raise type(error)(f"route `{name}`: {error}") from error
+    if isinstance(optimizer.inner_opt, LBFGS):
+        raise ValueError(
+            f"route `{name}`: LBFGS evaluates the loss itself and cannot share a step; use it alone"
+        )
     for key in own:
         if key not in optimizer.defaults:
             hint = close_matches(key, [*optimizer.defaults])

@@ -86,8 +86,7 @@ def soft_clip(grad: Tensor, *, max: Positive = 1.0) -> None:
     >>> g
     tensor([[ 0.0100, -1.0000]])
 
-    Source: Zhang et al. 2020, Why Gradient Clipping Accelerates Training, arXiv:1905.11881, whose
-    smooth clipping this is, entry by entry.
+    Source: ours; Zhang et al. 2020, arXiv:1905.11881, on why clipping helps.
     """
     grad.div_(max).tanh_().mul_(max)
 

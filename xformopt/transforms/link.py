@@ -34,6 +34,8 @@ class Link:
         """Check the settings and keep them."""
         if when not in (None, "pre", "post"):
             raise ValueError(f"`when` of `{transform.name}` must be 'pre' or 'post', got {when!r}")
+        if transform.scope == "optimizer" and param_ndim != INHERIT:
+            raise TypeError(f"`{transform.name}` acts on all gradients at once: no `param_ndim`")
         values = transform.complete(settings)
         resources = {k for k, s in transform.settings.items() if s.is_resource}
         self.transform = transform

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from xformopt.transforms.items import TINY, as_matrices, at_least_float32
+from xformopt.transforms.items import TINY, as_matrices, at_least_float32, row_norms
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Count, NonNegative
 
@@ -164,16 +164,16 @@ def _factor(scale: str, rows: int, columns: int) -> float:
 
 
 def _svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Decompose each item; scaled by its largest entry, so that no product under- or overflows."""
+    """Decompose each item, scaled by its largest entry; singular values below rounding are 0."""
     matrices = as_matrices(x).to(at_least_float32(x.dtype))
     largest = matrices.abs().amax((-2, -1), keepdim=True).clamp_min(TINY)
     u, s, v = torch.linalg.svd(matrices / largest, full_matrices=False)
-    return u, torch.where(s > s[..., :1] * 1e-6, s, 0), v
+    noise = max(matrices.shape[-2:]) * torch.finfo(s.dtype).eps
+    return u, torch.where(s > s[..., :1] * noise, s, 0), v
 
 
 def _normalize_along(grad: Tensor, dim: int, eps: float) -> None:
     matrices = as_matrices(grad)
-    norms = torch.linalg.vector_norm(
-        matrices, dim=dim, keepdim=True, dtype=at_least_float32(grad.dtype)
-    )
-    grad.copy_((matrices / norms.clamp_min(max(eps, TINY))).reshape(grad.shape))
+    rows = matrices if dim == -1 else matrices.mT
+    normalized = rows / row_norms(rows).clamp_min(max(eps, TINY))
+    grad.copy_((normalized if dim == -1 else normalized.mT).reshape(grad.shape))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from xformopt.transforms.items import as_matrices, at_least_float32
+from xformopt.transforms.items import TINY, as_matrices, at_least_float32, row_norms
 from xformopt.transforms.project import onto_capped_simplex
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Count, NonNegative
@@ -104,10 +104,7 @@ def max_norm(param: Tensor, *, radius: NonNegative = 3.0) -> None:
     Source: Srivastava et al. 2014, Dropout, JMLR 15, section 5.1.
     """
     rows = as_matrices(param)
-    norms = torch.linalg.vector_norm(
-        rows, dim=-1, keepdim=True, dtype=at_least_float32(param.dtype)
-    )
-    factor = torch.where(norms > radius, radius / norms, 1.0)
+    factor = (radius / row_norms(rows).clamp_min(TINY)).clamp_max(1.0)
     param.copy_((rows * factor).reshape(param.shape))
 
 

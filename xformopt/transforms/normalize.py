@@ -2,6 +2,7 @@
 
 from math import prod
 
+import torch
 from torch import Tensor
 
 from xformopt.transforms.items import TINY, at_least_float32, item_norm
@@ -98,7 +99,7 @@ def centralize(grad: Tensor) -> None:
 
 @transform(laws=("scale_invariant", "odd"))
 def standardize(grad: Tensor, *, eps: NonNegative = 1e-12) -> None:
-    """Give each item mean 0 and standard deviation 1.
+    """Give each item mean 0 and standard deviation 1; a constant one becomes 0.
 
     g ← (g - mean(g)) / (√var(g) + eps)
 
@@ -111,9 +112,10 @@ def standardize(grad: Tensor, *, eps: NonNegative = 1e-12) -> None:
     Source: Yun 2024, Mitigating Gradient Overlap in Deep Residual Networks with Gradient
     Normalization, arXiv:2410.21564.
     """
+    rounding = 4 * torch.finfo(grad.dtype).eps * item_norm(grad, float("inf"))
     grad.sub_(_mean(grad))
-    size = prod(grad.shape[1:])
-    grad.div_(item_norm(grad, 2) / size**0.5 + max(eps, TINY))
+    deviation = item_norm(grad, 2) / prod(grad.shape[1:]) ** 0.5
+    grad.mul_(torch.where(deviation > rounding, 1 / (deviation + max(eps, TINY)), 0.0))
 
 
 def _mean(x: Tensor) -> Tensor:

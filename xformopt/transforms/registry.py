@@ -206,6 +206,9 @@ def _load_entry_points() -> None:
 def _initialisers(state: State) -> dict[str, StateInit]:
     if not isinstance(state, Mapping):
         return dict.fromkeys(state, torch.zeros_like)
+    for name, init in state.items():
+        if init == "counter" and name != "step":
+            raise ValueError(f"a counter must be named `step`, which torch loads as it is: {name}")
     return {name: _counter if init == "counter" else init for name, init in state.items()}
 
 

@@ -52,7 +52,7 @@ def trust_ratio(
 
 
 @transform
-def orthogonal_to_param(grad: Tensor, param: Tensor, *, eps: NonNegative = 1e-30) -> None:
+def orthogonal_to_param(grad: Tensor, param: Tensor) -> None:
     """Remove from each item its part along the parameter, and restore the item's norm.
 
     g ← ĝ ‖g‖₂ / ‖ĝ‖₂, ĝ = g - ⟨x, g⟩ / ‖x‖₂² · x
@@ -67,10 +67,9 @@ def orthogonal_to_param(grad: Tensor, param: Tensor, *, eps: NonNegative = 1e-30
     """
     dtype = at_least_float32(grad.dtype)
     dims = tuple(range(1, grad.ndim))
-    x, g = param.to(dtype), grad.to(dtype)
+    unit, g = param / item_norm(param, 2).clamp_min(TINY), grad.to(dtype)
     before = item_norm(g, 2)
-    along = (x * g).sum(dims, keepdim=True) / (x * x).sum(dims, keepdim=True).add_(max(eps, TINY))
-    rest = g - along * x
+    rest = g - (unit * g).sum(dims, keepdim=True) * unit
     after = item_norm(rest, 2)
     vanished = after <= 4 * torch.finfo(dtype).eps * before
     grad.copy_(rest * torch.where(vanished, 0.0, before / after.clamp_min(TINY)))
@@ -88,7 +87,7 @@ def cautious(grad: Tensor, raw_grad: Tensor) -> None:
     >>> g
     tensor([[3., 0., 1.]])
 
-    Source: Liang et al. 2024, Cautious Optimizers, arXiv:2411.16085; the + 1 as in its code.
+    Source: Liang et al. 2024, Cautious Optimizers, arXiv:2411.16085, algorithm 1 with ξ = 1.
     """
     dims = tuple(range(1, grad.ndim))
     kept = (grad.sign() * raw_grad.sign() > 0).to(at_least_float32(grad.dtype))
