@@ -13,6 +13,7 @@ from torch.optim import SGD, Adam, AdamW
 
 from xformopt import recipes
 from xformopt import transforms as T
+from xformopt.configs import make_optimizer
 from xformopt.optim import ParamTransformingOptimizer, Route, RoutedOptimizer
 
 
@@ -108,6 +109,9 @@ class TestRules:
             Route(ndim="two")
         with pytest.raises(TypeError, match="route `all` has a setting `lrr` that nothing reads"):
             RoutedOptimizer(layer.named_parameters(), {"all": Route(lrr=0.1)})
+        wrong: Any = 3
+        with pytest.raises(TypeError, match="`routes` must be a mapping name → rule, got 3"):
+            make_optimizer(layer.named_parameters(), inner=SGD, routes=wrong)
         with pytest.raises(ValueError, match="every route freezes"):
             RoutedOptimizer(layer.named_parameters(), {"all": Route(freeze=True)})
         with pytest.raises(ValueError, match="route `all`: `param_ndim=3` needs at least 3"):

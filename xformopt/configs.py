@@ -53,6 +53,8 @@ def make_optimizer(
     inner = without_leftovers(inner)
     if not routes:
         return ParamTransformingOptimizer(params, inner, **settings)
+    if not isinstance(routes, dict):
+        raise TypeError(f"`routes` must be a mapping name → rule, got {routes!r}")
     rules = {name: _as_route(name, route) for name, route in routes.items()}
     return RoutedOptimizer(params, rules, inner=inner, **settings)
 
