@@ -75,10 +75,12 @@ def test_sparse_adam():
 
 @pytest.mark.parametrize("name", T.names())
 def test_every_transform(name: str):
-    cfg = composed(f"optim/transforms=[{name}]", f"optim.transforms.{name}.param_ndim=1")
+    whole = T.get(name).scope == "optimizer"
+    ndim = "inherit" if whole else 1
+    cfg = composed(f"optim/transforms=[{name}]", f"optim.transforms.{name}.param_ndim={ndim}")
     built = instantiate(cfg.optim)([torch.zeros(2, 2)])
     assert built.transforms[name].transform is T.get(name)
-    assert built.param_groups[0][f"{name}.param_ndim"] == 1
+    assert built.param_groups[0][f"{name}.param_ndim"] == ndim
     assert trained(cfg.optim).isfinite().all()
 
 
