@@ -4,24 +4,26 @@ import re
 from difflib import get_close_matches
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from hydra.errors import (
     ConfigCompositionException,
+    HydraException,
     InstantiationException,
     MissingConfigException,
-    OverrideParseException,
 )
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from experiments.check import groups, options
 from xformopt.transforms.settings import close_matches
 
-USER_ERRORS = (ValueError, TypeError, RuntimeError, OSError)
+USER_ERRORS = (
+    ValueError, TypeError, RuntimeError, OSError, AssertionError, HydraException,
+    OmegaConfBaseException,
+)  # fmt: skip
 
 
 def is_user_error(error: BaseException) -> bool:
     """Return whether the command, rather than our code, is likely at fault."""
-    hydra = (ConfigCompositionException, InstantiationException, OverrideParseException)
-    return isinstance(error, (*USER_ERRORS, *hydra, OmegaConfBaseException))
+    return isinstance(error, USER_ERRORS)
 
 
 def one_line(error: BaseException) -> str:
@@ -34,9 +36,12 @@ def one_line(error: BaseException) -> str:
         return _composition(error)
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.strerror}: `{error.filename}`; another folder: `hydra.run.dir=…`"
+    said = _joined("\n".join([str(error), *getattr(error, "__notes__", ())]))
     if is_user_error(error) or isinstance(error, FloatingPointError):
-        return _joined(str(error))
-    return f"unexpected {type(error).__name__}: {_joined(str(error))}"
+        return said
+    return f"unexpected {type(error).__name__}: {said}"
 
 
 def _missing_option(error: MissingConfigException) -> str:
@@ -44,8 +49,8 @@ def _missing_option(error: MissingConfigException) -> str:
     if not missing:
         return _joined(str(error).partition("Config search path")[0])
     group, _, option = missing[1].rpartition("/")
-    options = list(error.options or _options(group))
-    return f"`{group}={option}`: there is no such option; {_close(option, options)}"
+    known = list(error.options or options(group))
+    return f"`{group}={option}`: there is no such option; {_close(option, known)}"
 
 
 def _composition(error: ConfigCompositionException) -> str:
@@ -53,23 +58,34 @@ def _composition(error: ConfigCompositionException) -> str:
     key = re.search(
         r"Could not (?:override|append to config|delete[^']*) '?([^'\s]+?)'?\.", str(error)
     )
-    parent = getattr(cause, "parent_node", None)
-    if isinstance(cause, OmegaConfBaseException) and parent is not None and cause.full_key:
-        return _wrong_key(cause, parent)
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        unknown = isinstance(cause, ConfigKeyError | ConfigAttributeError)
+        if unknown and cause.parent_node is not None:
+            return _wrong_key(cause, cause.parent_node)
+        return f"`{cause.full_key}`: {_plain(str(cause).splitlines()[0])}"
     if key:
         name = key[1].rpartition("@")[0] or key[1]
-        return f"`{key[1]}`: there is no such key or group; {_close(name, _groups())}"
+        return f"`{key[1]}`: there is no such key or group; {_close(name, groups())}"
     return _joined(f"{error}: {cause}" if cause else str(error))
+
+
+def _plain(said: str) -> str:
+    """Return OmegaConf's words without its classes."""
+    if "is not Optional" in said:
+        return "it must have a value, got null"
+    if "does not support deletion" in said:
+        return "it cannot be deleted; choose an option, or `[]` for no transforms"
+    if "Cannot merge" in said:
+        return "it must be a mapping of keys to values"
+    return said
 
 
 def _wrong_key(cause: OmegaConfBaseException, parent: Any) -> str:
     key, full_key = str(cause.key), str(cause.full_key)
-    if "could not be converted" in str(cause) or "not a valid" in str(cause):
-        return f"`{full_key}`: {str(cause).splitlines()[0]}"
     known = [str(k) for k in parent] if hasattr(parent, "__iter__") else []
     known = [k for k in known if not k.startswith("_")]
     if full_key == key:
-        known = list(dict.fromkeys([*known, *_groups()]))
+        known = list(dict.fromkeys([*known, *groups()]))
     return f"`{full_key}`: there is no such key; {_close(key, known)}"
 
 
@@ -77,8 +93,9 @@ def _instantiation(error: InstantiationException) -> str:
     where = re.search(r"full_key: (\S+)", str(error))
     cause = error.__cause__ or error.__context__
     said = str(error).partition("full_key:")[0] if cause is None else str(cause)
-    if isinstance(cause, ImportError | AttributeError) or "Error locating target" in str(error):
-        said = f"{str(error).partition('full_key:')[0]} {cause or ''}"
+    missing = re.search(r"Error (?:locating target|loading) '([^']+)'", str(error))
+    if missing:
+        said = f"`{missing[1]}` cannot be imported: {cause or said}".partition(", set env var")[0]
     prefix = f"`{where[1]}`: " if where else ""
     return prefix + _joined(said)
 
@@ -90,31 +107,6 @@ def _close(name: str, known: list[str]) -> str:
         if close:
             return close_matches(last[close[0]], known)
     return close_matches(name, known)
-
-
-def _options(group: str) -> list[str]:
-    """Return the options of a group of Hydra's store."""
-    node: Any = ConfigStore.instance().repo
-    for name in group.split("/"):
-        node = node.get(name, {})
-    return [
-        name.removesuffix(".yaml") for name, child in node.items() if not isinstance(child, dict)
-    ]
-
-
-def _groups() -> list[str]:
-    """Return the groups of Hydra's store that are ours."""
-    found: list[str] = []
-
-    def visit(node: dict[str, Any], path: str) -> None:
-        for name, child in node.items():
-            if isinstance(child, dict):
-                found.append(f"{path}{name}")
-                visit(child, f"{path}{name}/")
-
-    repo = ConfigStore.instance().repo
-    visit({k: v for k, v in repo.items() if not k.startswith(("hydra", "_"))}, "")
-    return found
 
 
 def _joined(text: str) -> str:

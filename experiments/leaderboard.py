@@ -11,11 +11,16 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from xformopt import text
+
 Summary = dict[str, Any]
 Row = dict[str, Any]
 
 failures: list[str] = []
 """What went wrong in the jobs of the sweep that just ended."""
+
+running: list[tuple[Path, float]] = []
+"""The folder of the sweep that runs now, and when it began; empty where none does."""
 
 
 class Leaderboard(Callback):
@@ -23,17 +28,25 @@ class Leaderboard(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Note the time: summaries from before are of another sweep in the same folder."""
-        self.start = time.time()
+        running[:] = [(Path(config.hydra.sweep.dir), time.time())]
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Collect the summaries of the sweep's jobs and write what they show."""
-        folder = Path(config.hydra.sweep.dir)
-        summaries = read_summaries(folder, since=self.start)
+        """Write what the sweep's jobs reached."""
+        finish()
+
+
+def finish() -> None:
+    """Collect the summaries of the running sweep, if there is one; print and save its table."""
+    while running:
+        folder, start = running.pop()
+        summaries = read_summaries(folder, since=start)
+        if not summaries:
+            continue
         rows = leaderboard(summaries)
-        (folder / "leaderboard.md").write_text(as_markdown(rows))
+        (folder / "leaderboard.md").write_text(as_markdown(rows) + "\n")
         (folder / "leaderboard.csv").write_text(as_csv(rows))
-        print(f"\n{as_markdown(rows)}\nsaved as leaderboard.md and leaderboard.csv in {folder}")
-        failures[:] = [s["error"] for s in summaries if s["status"] != "finished"]
+        print(f"\n{as_markdown(rows)}\n\nsaved as leaderboard.md and leaderboard.csv in {folder}")
+        failures[:] = [_error(s) for s in summaries if s["status"] != "finished"]
 
 
 def read_summaries(folder: Path, since: float = 0.0) -> list[Summary]:
@@ -45,37 +58,48 @@ def read_summaries(folder: Path, since: float = 0.0) -> list[Summary]:
 
 
 def leaderboard(summaries: list[Summary]) -> list[Row]:
-    """Return a row per configuration, whatever its seed: the mean and spread of its metric."""
-    groups: dict[tuple[str, ...], list[Summary]] = {}
+    """Return a row per configuration, over its seeds: the mean and spread of its metric.
+
+    Rows are sorted within each task, failed ones last. A seed that ran twice counts once.
+    """
+    groups: dict[tuple[str, ...], dict[Any, Summary]] = {}
     for summary in summaries:
         key = tuple(o for o in summary["overrides"] if not o.startswith("seed="))
-        groups.setdefault(key, []).append(summary)
-    rows = [_row(key, group) for key, group in groups.items()]
+        groups.setdefault(key, {})[summary["seed"]] = summary
+    rows = [_row(key, list(group.values())) for key, group in groups.items()]
     return sorted(rows, key=_rank)
 
 
 def as_markdown(rows: list[Row]) -> str:
-    """Lay the rows out as a Markdown table."""
-    keys = _keys(rows)
-    header = [*keys, "metric", "mean ± sd", "best", "seeds", "seconds", "error"]
-    table = [header, ["---"] * len(header)]
+    """Lay the rows out as an aligned Markdown table; what all of them share stands above it."""
+    shared = {k: v for k, v in rows[0]["config"].items() if all(k in r["config"] for r in rows)}
+    shared = {k: v for k, v in shared.items() if all(r["config"][k] == v for r in rows)}
+    shared = shared if len(rows) > 1 else {}
+    keys = [key for key in _keys(rows) if key not in shared]
+    table = [[*keys, "metric", "mean ± sd", "best", "seeds", "seconds", "error"]]
     for row in rows:
         figures = [row["metric"], _spread(row), _short(row["best"]), row["seeds"]]
         cells = [*(row["config"].get(k, "") for k in keys), *figures]
         table.append([*cells, _short(row["seconds"]), row["error"]])
-    return "".join("| " + " | ".join(_escape(c) for c in line) + " |\n" for line in table)
+    if not any(row["error"] for row in rows):
+        table = [cells[:-1] for cells in table]
+    above = ", ".join(f"`{key}={value}`" for key, value in shared.items())
+    header, *lines = [list(map(str, cells)) for cells in table]
+    return (f"All with {above}:\n\n" if above else "") + text.as_markdown(
+        header, lines, aligned=True
+    )
 
 
 def as_csv(rows: list[Row]) -> str:
     """Lay the rows out as CSV, with full precision."""
     keys = _keys(rows)
     columns = ["metric", "mean", "sd", "best", "seeds", "seconds", "error"]
-    text = io.StringIO()
-    writer = csv.writer(text)
+    file = io.StringIO()
+    writer = csv.writer(file)
     writer.writerow([*keys, *columns])
     for row in rows:
         writer.writerow([*(row["config"].get(k, "") for k in keys), *(row[c] for c in columns)])
-    return text.getvalue()
+    return file.getvalue()
 
 
 def _row(overrides: tuple[str, ...], group: list[Summary]) -> Row:
@@ -83,8 +107,9 @@ def _row(overrides: tuple[str, ...], group: list[Summary]) -> Row:
     goal = finished[0]["goal"] if finished else {"metric": "", "mode": "max"}
     values = [s["final"][goal["metric"]] for s in finished]
     bests = [s["best"][goal["metric"]] for s in finished]
-    errors = list(dict.fromkeys(s["error"] for s in group if s["status"] != "finished"))
+    errors = list(dict.fromkeys(_error(s) for s in group if s["status"] != "finished"))
     return {
+        "task": group[0].get("task", ""),
         "config": {o.lstrip("+").partition("=")[0]: o.partition("=")[2] for o in overrides},
         "metric": goal["metric"],
         "mode": goal["mode"],
@@ -97,10 +122,15 @@ def _row(overrides: tuple[str, ...], group: list[Summary]) -> Row:
     }
 
 
+def _error(summary: Summary) -> str:
+    """Return why a job did not finish; one that was killed could not write it."""
+    return summary.get("error", "killed")
+
+
 def _rank(row: Row) -> tuple[Any, ...]:
     if row["mean"] is None:
-        return (True, "", 0.0)
-    return (False, row["metric"], -row["mean"] if row["mode"] == "max" else row["mean"])
+        return (True, row["task"], 0.0)
+    return (False, row["task"], -row["mean"] if row["mode"] == "max" else row["mean"])
 
 
 def _keys(rows: list[Row]) -> list[str]:
@@ -115,7 +145,3 @@ def _spread(row: Row) -> str:
 
 def _short(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
-
-
-def _escape(cell: Any) -> str:
-    return str(cell).replace("|", "\\|").replace("\n", " ")

@@ -23,7 +23,8 @@ def train(
     """Make `steps` steps; give the number of each, and an evaluation after every `eval_every`.
 
     The start and the end are evaluated always. The loss reported is the mean since the evaluation
-    before; a figure that is not finite ends the run with a `FloatingPointError`.
+    before, unless the task measures its own; a figure that is not finite ends the run with a
+    `FloatingPointError`.
     """
     if hasattr(optimizer, "project"):
         optimizer.project()  # type: ignore[attr-defined]
@@ -55,10 +56,13 @@ def _step(task: Task, optimizer: Optimizer, batch: Any) -> Tensor:
 
 def _check_finite(metrics: dict[str, float], step: int, optimizer: Optimizer) -> None:
     wrong = next((name for name, value in metrics.items() if not math.isfinite(value)), None)
-    if wrong:
-        rates = sorted({float(group["lr"]) for group in optimizer.param_groups if "lr" in group})
-        raise FloatingPointError(
-            f"the {wrong} is {metrics[wrong]} at step {step}: the run diverged; lower "
-            f"`optim.inner.lr` (= {', '.join(map(str, rates))}) or clip the gradient: "
-            "`optim/transforms=[clip_norm]`"
-        )
+    if not wrong:
+        return
+    rates = sorted({float(group["lr"]) for group in optimizer.param_groups if "lr" in group})
+    line = (
+        f"the {wrong} is {metrics[wrong]} by step {step}: the run diverged; lower "
+        f"`optim.inner.lr` (= {', '.join(map(str, rates))})"
+    )
+    if not any("clip" in name for name in getattr(optimizer, "transforms", {})):
+        line += " or clip the gradient: `optim/transforms=[clip_norm]`"
+    raise FloatingPointError(line)

@@ -1,9 +1,10 @@
 """What a run shows while it runs: a live bar on a terminal, plain lines elsewhere."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import perf_counter
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from experiments.loop import Evaluation
 
@@ -11,9 +12,15 @@ LINES = 20
 """The number of plain lines that a run prints, at most."""
 
 
-def progress(name: str, steps: int) -> "Bar | Lines":
-    """Return a live bar where there is a terminal, else plain lines."""
-    return Bar(name, steps) if sys.stdout.isatty() else Lines(name, steps)
+@contextmanager
+def progress(name: str, steps: int) -> Iterator["Bar | Lines"]:
+    """Give a live bar where there is a terminal, else plain lines."""
+    if not sys.stdout.isatty():
+        yield Lines(name, steps)
+        return
+    shown = Bar(name, steps)
+    with shown.bar:
+        yield shown
 
 
 class Lines:
@@ -24,18 +31,6 @@ class Lines:
         self.name, self.steps = name, steps
         self.start = perf_counter()
         self.due = 0.0
-
-    def __enter__(self) -> Self:
-        """Show nothing yet."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        """Leave the lines as they are."""
 
     def advance(self, step: int) -> None:
         """Note that a step was made."""
@@ -72,29 +67,15 @@ class Bar:
         self.task = self.bar.add_task(name, total=steps, metrics="", rate="")
         self.start = perf_counter()
 
-    def __enter__(self) -> Self:
-        """Draw the bar from now on."""
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        """Leave the bar as it is."""
-        self.bar.stop()
-
     def advance(self, step: int) -> None:
         """Move the bar on."""
         rate = f"{step / (perf_counter() - self.start):.0f}/s"
         self.bar.update(self.task, completed=step, rate=rate)
 
     def show(self, evaluation: Evaluation) -> None:
-        """Show the loss and the last figure, which fit beside the bar."""
+        """Show the first figure, the loss, and the last, which fit beside the bar."""
         names = list(dict.fromkeys([next(iter(evaluation.metrics)), [*evaluation.metrics][-1]]))
-        shown = {name.removeprefix("test_"): evaluation.metrics[name] for name in names}
+        shown = {name: evaluation.metrics[name] for name in names}
         self.bar.update(self.task, metrics=as_words(shown))
 
 

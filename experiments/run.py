@@ -1,4 +1,4 @@
-"""One run: build what the config says, train it, write and show what it reached."""
+"""One run: build what the config says, train it, write what it reached."""
 
 import os
 import random
@@ -11,22 +11,31 @@ from hydra_zen import instantiate
 from omegaconf import DictConfig
 from torch.optim import Optimizer
 
+from experiments.check import check_config, drop_leftovers
 from experiments.errors import one_line
 from experiments.loop import Evaluation, train
-from experiments.progress import as_words, progress
+from experiments.progress import progress
 from experiments.runfolder import RunFolder, environment
 from experiments.tasks import Task
 from xformopt.optim import RoutedOptimizer
 
+Summary = dict[str, Any]
 
-def run(cfg: DictConfig, path: Path, overrides: list[str]) -> dict[str, Any]:
+
+def run(cfg: DictConfig, path: Path, overrides: list[str]) -> Summary:
     """Run a config in the folder `path`; return its summary, and save it, of a failure too."""
     folder = RunFolder(path)
-    summary: dict[str, Any] = {"status": "running", "overrides": overrides}
+    summary: Summary = {"status": "running", "overrides": overrides, "seed": cfg.get("seed")}
     start = perf_counter()
     try:
+        check_config(cfg)
+        drop_leftovers(cfg)
         folder.write_config(cfg)
-        summary.update(_train(cfg, folder), status="finished")
+        device = set_up(cfg)
+        summary.update(environment(device))
+        folder.write_summary(summary)
+        _train(cfg, device, folder, summary)
+        summary["status"] = "finished"
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt)
         summary["status"] = "interrupted" if interrupted else "failed"
@@ -38,34 +47,36 @@ def run(cfg: DictConfig, path: Path, overrides: list[str]) -> dict[str, Any]:
     return summary
 
 
-def _train(cfg: DictConfig, folder: RunFolder) -> dict[str, Any]:
-    device = choose_device(cfg.device)
-    _check_trainer(cfg)
-    make_repeatable(cfg.seed)
+def _train(cfg: DictConfig, device: torch.device, folder: RunFolder, summary: Summary) -> None:
+    """Train what the config says; fill in the summary on the way."""
     task: Task = instantiate(cfg.task)
+    summary.update(task=task.name, goal=task.goal._asdict())
     task.prepare(device, cfg.seed)
-    optimizer: Optimizer = instantiate(cfg.optim)(task.model.named_parameters())
-    if isinstance(optimizer, RoutedOptimizer):
-        print(optimizer.describe())
-    steps, eval_every = task.steps(cfg.trainer.epochs, cfg.trainer.steps)
+    optimizer = _build_optimizer(cfg, task)
+    summary.update(
+        inner=type(getattr(optimizer, "inner_opt", optimizer)).__name__,
+        transforms=[f"{k}: {v!r}" for k, v in getattr(optimizer, "transforms", {}).items()],
+        parameters=sum(p.numel() for p in task.model.parameters()),
+    )
+    steps, eval_every = task.steps(cfg.trainer)
     history = _record(task, optimizer, folder, steps, cfg.trainer.eval_every or eval_every)
     best = history[0]
     for line in history:
         if task.goal.better(line[task.goal.metric], best[task.goal.metric]):
             best = line
-    summary = {
-        "task": task.name,
-        "goal": task.goal._asdict(),
-        "inner": type(getattr(optimizer, "inner_opt", optimizer)).__name__,
-        "transforms": [f"{k}: {v!r}" for k, v in getattr(optimizer, "transforms", {}).items()],
-        "seed": cfg.seed,
-        "parameters": sum(p.numel() for p in task.model.parameters()),
-        "final": history[-1],
-        "best": best,
-        **environment(device),
-    }
+    summary.update(final=history[-1], best=best)
     summary["pictures"] = [path.name for path in _draw(task, folder, history)]
-    return summary
+
+
+def _build_optimizer(cfg: DictConfig, task: Task) -> Optimizer:
+    build = instantiate(cfg.optim)
+    try:
+        optimizer: Optimizer = build(task.model.named_parameters())
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"`optim`: {error}") from error
+    if isinstance(optimizer, RoutedOptimizer):
+        print(optimizer.describe())
+    return optimizer
 
 
 def _record(
@@ -93,6 +104,20 @@ def _draw(task: Task, folder: RunFolder, history: list[dict[str, Any]]) -> list[
     return [path, *task.draw(folder.path)]
 
 
+def set_up(cfg: DictConfig) -> torch.device:
+    """Seed everything, choose deterministic kernels and the number of threads; find the device."""
+    device = choose_device(cfg.device)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(device.type == "cuda", warn_only=True)
+    if cfg.threads is not None:
+        torch.set_num_threads(cfg.threads)
+    random.seed(cfg.seed)
+    torch.manual_seed(cfg.seed)
+    return device
+
+
 def choose_device(name: str) -> torch.device:
     """Return the device of that name; 'auto' is CUDA where there is one, else the CPU."""
     if name not in ("auto", "cpu", "cuda"):
@@ -102,39 +127,3 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
-
-
-def make_repeatable(seed: int) -> None:
-    """Seed everything and choose deterministic kernels."""
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise ValueError(f"`seed` must be an int >= 0, got {seed!r}")
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
-    random.seed(seed)
-    torch.manual_seed(seed)
-
-
-def _check_trainer(cfg: DictConfig) -> None:
-    for key in ("epochs", "steps", "eval_every"):
-        value = cfg.trainer[key]
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"`trainer.{key}` must be an int >= 1 or null, got {value!r}")
-
-
-def as_rows(summary: dict[str, Any], path: Path) -> list[tuple[str, str]]:
-    """Return what the table at the end of a run shows."""
-    metrics = {k: v for k, v in summary["final"].items() if k != "step"}
-    goal = summary["goal"]["metric"]
-    return [
-        ("task", summary["task"]),
-        ("inner optimizer", summary["inner"]),
-        ("transforms", ", ".join(summary["transforms"]) or "none"),
-        ("seed", str(summary["seed"])),
-        ("steps", str(summary["final"]["step"])),
-        ("final", as_words(metrics)),
-        (f"best {goal}", f"{summary['best'][goal]:.4g} at step {summary['best']['step']}"),
-        ("seconds", f"{summary['seconds']:.1f} on {summary['device']}"),
-        ("folder", str(path)),
-        ("pictures", ", ".join(summary["pictures"])),
-    ]

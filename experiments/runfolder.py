@@ -20,7 +20,7 @@ class RunFolder:
         """Make the folder, without what an earlier run left in it."""
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
-        for name in ("metrics.jsonl", "summary.json"):
+        for name in ("metrics.jsonl", "summary.json", "curves.png", "trajectories.png"):
             (path / name).unlink(missing_ok=True)
 
     def write_config(self, cfg: DictConfig) -> None:

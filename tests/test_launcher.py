@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from experiments.tasks import toy
+from xformopt import transforms
 
 ROOT = Path(__file__).parent.parent
 SHORT = ["task=himmelblau", "trainer.steps=20", "task.starts=4"]
@@ -137,6 +139,12 @@ class TestRunFolder:
         by_step = cli("trainer.steps=4", "trainer.batch_size=500", "trainer.eval_every=2")
         assert [line["step"] for line in by_step.metrics] == [0, 2, 4]
 
+    def test_config_holds_only_what_is_read(self, cli: Any):
+        result = cli(*SHORT, "optim.inner._target_=torch.optim.Adagrad")
+        inner = OmegaConf.load(result.folder / "config.yaml").optim.inner
+        assert "amsgrad" not in inner
+        assert inner.lr == 0.01
+
     def test_metrics_are_valid_after_a_kill(self, tmp_path: Path):
         command = [sys.executable, "-m", "experiments", "task=himmelblau", "trainer.steps=1000000"]
         options = [f"hydra.run.dir={tmp_path}/out", "trainer.eval_every=1"]
@@ -190,7 +198,7 @@ class TestOptimizerSettings:
             ["optim/transforms=[]"],
             ["optim/inner=rmsprop"],
         ]
-        finals = [cli(*SHORT, *s).read("summary.json")["final"]["value"] for s in settings]
+        finals = [cli(*SHORT, *s).read("summary.json")["final"]["loss"] for s in settings]
         assert len(set(finals)) == len(settings)
 
 
@@ -225,7 +233,41 @@ class TestSweep:
             assert "SparseAdam does not support dense gradients" in row["error"]
         markdown = (result.folder / "leaderboard.md").read_text()
         assert markdown in result.out
-        assert markdown.startswith("| task | trainer.steps | task.starts | optim/inner |")
+        assert markdown.startswith(
+            "All with `task=himmelblau`, `trainer.steps=20`, `task.starts=4`:\n\n| optim/inner |"
+        )
+        assert len({len(line) for line in markdown.splitlines()[2:]}) == 1
+        assert "error: job 10 (task=himmelblau trainer.steps=20 task.starts=4" in result.err
+
+    def test_a_seed_counts_once(self, cli: Any):
+        result = cli("-m", *SHORT, "seed=1,1")
+        with (result.folder / "leaderboard.csv").open() as file:
+            (row,) = csv.DictReader(file)
+        assert row["seeds"] == "1/1"
+
+    def test_tasks_are_ranked_apart(self, cli: Any):
+        result = cli("-m", "task=beale,himmelblau", "trainer.steps=3", "optim/inner=sgd,adam")
+        with (result.folder / "leaderboard.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [row["task"] for row in rows] == ["beale"] * 2 + ["himmelblau"] * 2
+
+    def test_an_interrupted_sweep_keeps_its_leaderboard(self, tmp_path: Path):
+        command = [sys.executable, "-m", "experiments", "-m", "task=himmelblau", "seed=0,1"]
+        options = ["trainer.steps=100000,1000000", f"hydra.sweep.dir={tmp_path}"]
+        process = subprocess.Popen(
+            [*command, *options, "trainer.eval_every=50"],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        while process.poll() is None and not (tmp_path / "0/metrics.jsonl").exists():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+        assert process.returncode == 130
+        assert said.endswith(b"error: interrupted\n")
+        assert "interrupted" in (tmp_path / "leaderboard.md").read_text()
 
     def test_status_is_zero_where_all_went_well(self, cli: Any):
         assert cli("-m", *SHORT, "seed=0,1").status == 0
@@ -234,24 +276,54 @@ class TestSweep:
 BAD = {
     "optim.param_ndimm=1": r"`optim.param_ndimm`: there is no such key; did you mean `param_ndim`",
     "optimm/inner=sgd": r"`optimm/inner`: there is no such key; did you mean `optim/inner`",
-    "tasks=digits": r"`tasks`: there is no such key; did you mean `task`\?",
+    "tasks=digits": r"`tasks`: there is no such key; did you mean `task` or",
     "optim/inner=adamm": r"`optim/inner=adamm`: there is no such option; did you mean `adam`",
     "optim/transforms=[top_k]": r"`optim/transforms=top_k`.*no such option; did you mean `top_q`",
     "task=digit": r"`task=digit`: there is no such option; did you mean `digits`",
+    "task=null": r"`task` takes a name, got None; there are: `task=beale`, `task=digits`",
+    "optim/inner=3": r"`optim/inner` takes a name, got 3; there are: `optim/inner=adadelta`",
+    "optim/inner=[adam,sgd]": r"`optim/inner` takes a name, got \['adam', 'sgd'\]",
+    "optim/transforms=[null]": r"`optim/transforms` takes a list of names, got \[None\]",
+    "optim/transforms={a:b}": r"`optim/transforms` takes a list of names, got \{'a': 'b'\}",
+    "optim/transforms=[sign,sign]": r"names `sign` twice.*`\+optim/transforms@optim.tr",
+    "optim.inner=adam": r"`optim.inner` must be an option.*did you mean `optim/inner=adam`\?",
+    "optim.inner=null": r"`optim.inner` must be an option of the group `optim/inner`, got None",
+    "optim.transforms=[1,2]": r"`optim.transforms`: it must be a mapping",
     "optim.transforms.topq.q=1": r"`optim.transforms.topq`: there is no such key",
     "optim.grad_scale=abc": r"`optim.grad_scale`: Value 'abc' of type 'str' could not be conv",
-    "optim.inner.lr=-1": r"Adam\(lr=-1\) cannot be built: Invalid learning rate: -1",
+    "optim.grad_scale=null": r"`optim.grad_scale`: it must have a value, got null",
+    "optim.grad_scale=nan": r"`optim`: `grad_scale` must be a finite number, got nan",
+    "optim.inner.lr=-1": r"`optim`: Adam\(lr=-1\) cannot be built: Invalid learning rate: -1",
     "optim.inner.lr=high": r"`lr` of Adam must be a number, got 'high'",
-    "optim.inner._target_=torch.optim.Nadam": r"`optim.inner`: Error locating target",
+    "optim.inner.lr=null": r"`lr` of Adam must be a number, got None",
+    "optim.inner.lr=true": r"`lr` of Adam must be a number, got True",
+    "optim.inner.lr=???": r"`optim.inner.lr` has no value \(\?\?\?\); set it",
+    "optim.inner.lr=${nope}": r"Interpolation key 'nope' not found",
+    "optim.inner.betas=0.9": r"`optim.inner.betas`: Invalid value assigned: float is not a List",
+    "optim.inner.betas=[0.9]": r"`betas` of Adam must be 2 numbers, got \[0.9\]",
+    "optim.inner.foreach=abc": r"`foreach` of Adam must be true, false or null, got 'abc'",
+    "optim.inner.amsgrad=abc": r"`optim.inner.amsgrad`: Value 'abc' is not a valid bool",
+    "optim.inner._target_=torch.optim.Nadam": r"`optim.inner`: `torch.optim.Nadam` cannot be imp",
+    "optim._target_=nope": r"`optim._target_`: `nope` cannot be imported",
     "+optim.inner.momentm=1": r"Adam has no setting `momentm` \(=1\)",
+    "+optim.zzz=1": r"`optim.zzz`: nothing reads this key; there are: grad_bias, grad_scale",
+    "+trainer.zzz=1": r"`trainer.zzz`: nothing reads this key; there are: batch_size",
+    "+foo=1": r"`foo`: nothing reads this key; there are: device, optim",
+    "~optim": r"`optim` must be an option of the group `optim`, got None",
+    "~optim.inner": r"`optim.inner`: it cannot be deleted",
+    "~trainer": r"`trainer` must be an option: there are: `trainer=default`",
     "optim.transforms.clip_norm.max_norm=-1": r"`max_norm` of `clip_norm` must be a number >= 0",
     "+optim.transforms.sign.q=2": r"`transforms.sign` must be a link, got \{'q': 2\}",
     "optim.param_ndim=one": r"`param_ndim` must be an int or None, got 'one'",
     "device=tpu": r"`device` must be auto, cpu or cuda, got 'tpu'",
-    "seed=x": r"`seed` must be an int >= 0, got 'x'",
+    "seed=x": r"`seed` must be an int in \[0, 2\*\*63\), got 'x'",
+    "seed=99999999999999999999": r"`seed` must be an int in \[0, 2\*\*63\), got 9999",
+    "threads=0": r"`threads` must be an int >= 1 or null, got 0",
     "trainer.steps=-4": r"`trainer.steps` must be an int >= 1 or null, got -4",
+    "trainer.epochs=true": r"`trainer.epochs` must be an int >= 1 or null, got True",
     "trainer.batch_size=0": r"`trainer.batch_size` must be an int >= 1, got 0",
     "optim/inner=muon": r"Muon\(\) cannot be built: Muon only supports 2D parameters",
+    "--config-dir=/nope": r"Additional config directory '/nope' not found",
     "foo": r"Error parsing override 'foo'; missing EQUAL",
 }
 
@@ -273,9 +345,27 @@ class TestBadInput:
             "error: `optim.transforms.top_q`: `q` of `top_q` must be a number in [0, 1], got 1.5\n"
         )
 
-    def test_a_toy_refuses_epochs(self, cli: Any):
-        result = cli("task=beale", "trainer.epochs=3")
-        assert result.err.startswith("error: the toy `beale` has no epochs: set `trainer.steps`")
+    @pytest.mark.parametrize("key", ["epochs", "batch_size"])
+    def test_a_toy_refuses_what_it_has_not(self, cli: Any, key: str):
+        result = cli("task=beale", f"trainer.{key}=3")
+        assert result.err.startswith(f"error: the toy `beale` has no {key}: all starts move")
+
+    def test_a_folder_that_is_a_file(self, cli: Any, tmp_path: Path):
+        (tmp_path / "file").write_text("mine")
+        result = cli(*SHORT, folder=tmp_path / "file")
+        assert result.status == 2
+        assert result.err == (
+            f"error: File exists: `{tmp_path}/file`; another folder: `hydra.run.dir=…`\n"
+        )
+        assert (tmp_path / "file").read_text() == "mine"
+
+    def test_what_a_transform_raises_names_it(self, cli: Any, monkeypatch: Any):
+        def fail(grad: torch.Tensor) -> None:
+            raise RuntimeError("out of luck")
+
+        monkeypatch.setattr(transforms.sign, "fn", fail)
+        result = cli(*SHORT, "optim/transforms=[sign]")
+        assert result.err == "error: out of luck; in the transform `sign`, which is sign()\n"
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
     def test_a_device_that_is_not_there(self, cli: Any):
@@ -286,10 +376,26 @@ class TestBadInput:
     def test_a_loss_that_is_not_finite(self, cli: Any):
         result = cli("task=beale", "optim/inner=sgd", "optim/transforms=[]", "optim.inner.lr=10.0")
         assert result.status == 1
-        assert "the run diverged; lower `optim.inner.lr` (= 10.0)" in result.err
+        assert (
+            "the run diverged; lower `optim.inner.lr` (= 10.0) or clip the gradient" in result.err
+        )
         summary = result.read("summary.json")
         assert summary["status"] == "failed"
         assert "diverged" in summary["error"]
+        assert summary["task"] == "beale"
+        assert summary["inner"] == "SGD"
+        assert summary["versions"]["torch"] == torch.__version__
+
+    def test_a_divergence_under_a_clip_does_not_advise_one(self, cli: Any):
+        result = cli("task=beale", "optim.inner.lr=1e20", "optim/inner=sgd")
+        assert "the run diverged; lower `optim.inner.lr` (= 1e+20)" in result.err
+        assert "clip the gradient" not in result.err
+
+    def test_a_failed_run_leaves_no_older_pictures(self, cli: Any):
+        folder = cli(*SHORT).folder
+        cli(*SHORT, "optim.inner.lr=-1", folder=folder)
+        left = {path.name for path in folder.iterdir() if path.is_file()}
+        assert left == {"config.yaml", "summary.json"}
 
     def test_a_traceback_only_where_asked_for(self, cli: Any, monkeypatch: Any):
         monkeypatch.setenv("HYDRA_FULL_ERROR", "1")

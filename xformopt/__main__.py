@@ -1,21 +1,26 @@
 """`python -m xformopt`: the tables of transforms, recipes and inner optimizers."""
 
 import inspect
+import os
 import sys
 
-from xformopt import transforms
+from xformopt import recipes, transforms
+from xformopt.optim import inner_optimizers
 from xformopt.table import inner_rows, recipe_rows, transform_rows
 from xformopt.text import as_text
+from xformopt.transforms.settings import close_matches
 
 
 def main() -> int:
-    """Print the tables, or all that there is to know of the transform that is named."""
+    """Print the tables, or all that there is to know of what is named."""
     asked = [name for name in sys.argv[1:] if name not in ("-h", "--help")]
     try:
-        print("\n\n".join(map(_describe, asked)) if asked else _tables())
+        print("\n\n".join(map(_describe, asked)) if asked else _tables(), flush=True)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -35,6 +40,23 @@ def _tables() -> str:
 
 
 def _describe(name: str) -> str:
+    """Describe the transform, the recipe and the inner optimizer of that name."""
+    said = []
+    if name in transforms.names():
+        said.append(_transform(name))
+    if name in recipes.names():
+        row = next(row for row in recipe_rows() if row.name == name)
+        said.append(f"optim={name}: {row.what}\nchain: {row.chain}\ninner optimizer: {row.inner}")
+    if name in inner_optimizers():
+        said.append(f"optim/inner={name}: {dict(inner_rows())[name]}")
+    if not said:
+        known = {*transforms.names(), *recipes.names(), *inner_optimizers()}
+        hint = close_matches(name, sorted(known))
+        raise ValueError(f"no transform, recipe or inner optimizer is called `{name}`: {hint}")
+    return "\n\n".join(said)
+
+
+def _transform(name: str) -> str:
     transform = transforms.get(name)
     laws = ", ".join(transform.laws) or "none declared"
     settings = inspect.signature(transform).parameters.values()

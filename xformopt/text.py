@@ -19,8 +19,8 @@ def as_text(header: Row, rows: Iterable[Row]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def as_markdown(header: Row, rows: Iterable[Row]) -> str:
-    """Lay out a table in Markdown.
+def as_markdown(header: Row, rows: Iterable[Row], *, aligned: bool = False) -> str:
+    """Lay out a table in Markdown; `aligned` pads its columns, to be read as it is.
 
     >>> print(as_markdown(("name", "what"), [("sign", "|±1|")]))
     | name | what |
@@ -29,4 +29,7 @@ def as_markdown(header: Row, rows: Iterable[Row]) -> str:
     """
     table = [header, ["---"] * len(header), *rows]
     cells = [[c.replace("|", "\\|").replace("\n", " ") for c in row] for row in table]
+    if aligned:
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        cells = [[c.ljust(w) for c, w in zip(row, widths, strict=True)] for row in cells]
     return "\n".join("| " + " | ".join(row) + " |" for row in cells)

@@ -30,8 +30,11 @@ class Task(Protocol):
         """Make model and data on `device`, the same for the same seed."""
         ...
 
-    def steps(self, epochs: int | None, steps: int | None) -> tuple[int, int]:
-        """Return the number of steps to make, and how many lie between evaluations."""
+    def steps(self, trainer: Any) -> tuple[int, int]:
+        """Return the number of steps to make, and how many lie between evaluations.
+
+        `trainer` holds `epochs`, `steps` and `batch_size`, of which a task refuses what it has not.
+        """
         ...
 
     def batches(self) -> Iterator[Any]:

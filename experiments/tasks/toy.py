@@ -1,16 +1,22 @@
 """Toy problems with known minima, optimised from many starts at once."""
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from math import pi
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from experiments.check import check_count
 from experiments.tasks import Goal
 
 Function = Callable[[Tensor], Tensor]
 """Maps points of shape `(N, d)` to values of shape `(N,)`."""
+
+SMOOTH = 100
+"""The number of first steps that a trajectory shows each of; later ones as they are evaluated."""
 
 
 class Points(nn.Module):
@@ -48,8 +54,7 @@ class Toy:
         starts: int,
     ) -> None:
         """Keep the problem; `prepare` draws the starts."""
-        if not isinstance(starts, int) or starts < 1:
-            raise ValueError(f"`task.starts` must be an int >= 1, got {starts!r}")
+        check_count("task.starts", starts)
         self.name, self.function, self.minima = name, function, minima
         self.low, self.high, self.starts = low, high, starts
         self.path: list[Tensor] = []
@@ -61,18 +66,23 @@ class Toy:
         self.model = Points((self.low + (self.high - self.low) * unit).to(device))
         self.minima = self.minima.to(device)
 
-    def steps(self, epochs: int | None, steps: int | None) -> tuple[int, int]:
+    def steps(self, trainer: Any) -> tuple[int, int]:
         """Make `steps` steps and evaluate a hundred times."""
-        if steps is None or epochs is not None:
-            raise ValueError(
-                f"the toy `{self.name}` has no epochs: set `trainer.steps`, and "
-                f"`trainer.epochs=null`; got steps={steps} and epochs={epochs}"
-            )
-        return steps, max(1, steps // 100)
+        for key in ("epochs", "batch_size"):
+            if trainer[key] is not None:
+                raise ValueError(
+                    f"the toy `{self.name}` has no {key}: all starts move at each step; set "
+                    f"`trainer.steps` and leave `trainer.{key}=null`, got {trainer[key]!r}"
+                )
+        if trainer.steps is None:
+            raise ValueError(f"the toy `{self.name}` needs `trainer.steps`, an int >= 1, got null")
+        return trainer.steps, max(1, trainer.steps // 100)
 
     def batches(self) -> Iterator[None]:
-        """Give nothing, without end: a toy has no data."""
-        while True:
+        """Give nothing, without end, since a toy has no data; note where the first steps lead."""
+        for step in count():
+            if 0 < step < SMOOTH:
+                self._note()
             yield None
 
     def loss(self, batch: None) -> Tensor:
@@ -81,15 +91,15 @@ class Toy:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Return the mean value, the median distance to the nearest minimum and the share solved.
+        """Return the mean loss, the median distance to the nearest minimum and the share solved.
 
         A start counts as solved where its distance is below `tolerance`.
         """
+        self._note()
         x = self.model.x.detach()
-        self.path.append(x.cpu().clone())
         distance = (x[:, None] - self.minima).norm(dim=2).amin(1)
         return {
-            "value": float(self.function(x).mean()),
+            "loss": float(self.function(x).mean()),
             "distance": float(distance.median()),
             "solved": float((distance < self.tolerance).float().mean()),
         }
@@ -103,6 +113,9 @@ class Toy:
         path = folder / "trajectories.png"
         draw_trajectories(path, self, torch.stack(self.path))
         return [path]
+
+    def _note(self) -> None:
+        self.path.append(self.model.x.detach().cpu().clone())
 
 
 def rosenbrock(dim: int, starts: int) -> Toy:

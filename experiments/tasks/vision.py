@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from experiments.check import check_count
 from experiments.models import small_cnn
 from experiments.tasks import Goal
 
@@ -20,8 +22,7 @@ class Classification:
 
     def __init__(self, name: str, train: Images, test: Images, batch_size: int) -> None:
         """Keep the data; `prepare` makes the model."""
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"`trainer.batch_size` must be an int >= 1, got {batch_size!r}")
+        check_count("trainer.batch_size", batch_size)
         self.name = name
         self.train, self.test = train, test
         self.batch_size = min(batch_size, len(train[0]))
@@ -36,12 +37,12 @@ class Classification:
         self.train = (images.to(device), labels.to(device))
         self.test = (self.test[0].to(device), self.test[1].to(device))
 
-    def steps(self, epochs: int | None, steps: int | None) -> tuple[int, int]:
+    def steps(self, trainer: Any) -> tuple[int, int]:
         """Count the steps of `epochs`, unless `steps` says; evaluate once an epoch."""
         per_epoch = -(-len(self.train[0]) // self.batch_size)
-        if steps is None and epochs is None:
+        if trainer.steps is None and trainer.epochs is None:
             raise ValueError("`trainer.epochs` or `trainer.steps` must be given, got null for both")
-        return steps if steps is not None else (epochs or 0) * per_epoch, per_epoch
+        return trainer.steps or trainer.epochs * per_epoch, per_epoch
 
     def batches(self) -> Iterator[Images]:
         """Give shuffled batches, each image once an epoch."""

@@ -131,7 +131,7 @@ def run_link(
         tensors += link_buffers(name, link, param, state)
         with batched(*tensors, shape=shape) as batches:
             before = _identity(batches[0])
-            _check_result(link, link.transform.fn(*batches, **settings), shape)
+            _check_result(link, _called(name, link, batches, settings), shape)
             if _identity(batches[0]) != before:
                 _check_result(link, batches[0], shape)
 
@@ -141,8 +141,17 @@ def run_optimizer_link(name: str, link: Link, groups: list[Any]) -> None:
     settings, _ = group_settings(name, link, groups[0])
     params = [p for group in groups for p in group["params"] if takes_part(p, link)]
     if params:
-        returned = link.transform.fn([dense_or_values(p) for p in params], **settings)
+        grads = [dense_or_values(p) for p in params]
+        returned = _called(name, link, [grads], settings)
         _check_result(link, returned, tuple(params[0].shape))
+
+
+def _called(name: str, link: Link, tensors: list[Any], settings: dict[str, Any]) -> Any:
+    try:
+        return link.transform.fn(*tensors, **settings)
+    except Exception as error:
+        error.add_note(f"in the transform `{name}`, which is {link}")
+        raise
 
 
 def takes_part(param: Tensor, link: Link) -> bool:

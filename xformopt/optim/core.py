@@ -1,5 +1,6 @@
 """The core: an optimizer that transforms parameters and gradients around an inner optimizer."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -246,6 +247,8 @@ class ParamTransformingOptimizer(Optimizer):
         for key in ("grad_scale", "grad_bias"):
             if not isinstance(group[key], (int, float)) or isinstance(group[key], bool):
                 raise TypeError(f"`{key}` must be a number, got {group[key]!r}")
+            if not math.isfinite(group[key]):
+                raise ValueError(f"`{key}` must be a finite number, got {group[key]!r}")
         for key, value in group.items():
             if value is required:
                 raise TypeError(f"`{key}` must be given: {type(self).__name__}(…, {key}=…)")

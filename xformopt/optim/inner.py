@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from xformopt.transforms.settings import close_matches
+from xformopt.transforms.settings import Rule, close_matches
 
 ParamGroups = Iterable[Any]
 """Parameters, `(name, parameter)` pairs, or dicts of parameter groups."""
@@ -147,7 +147,7 @@ def _same(value: Any, default: Any) -> bool:
 
 
 def _check_settings(build: Callable[..., Any], settings: dict[str, Any]) -> None:
-    """Refuse unknown settings, and words where the default is a number, which torch compares."""
+    """Refuse unknown settings, and values of another kind than the default, which torch takes."""
     try:
         arguments = inspect.signature(build).parameters
     except ValueError:
@@ -157,8 +157,34 @@ def _check_settings(build: Callable[..., Any], settings: dict[str, Any]) -> None
         if key not in arguments and not takes_any:
             hint = close_matches(key, [a for a in arguments if a != "params"])
             raise TypeError(f"{_name(build)} has no setting `{key}` (={value!r}): {hint}")
-        if isinstance(value, str) and isinstance(_default(build, key), (int, float)):
-            raise TypeError(f"`{key}` of {_name(build)} must be a number, got {value!r}")
+        kind = _kind(build, key)
+        if not (kind is None or kind.holds(value)):
+            raise TypeError(f"`{key}` of {_name(build)} must be {kind.says}, got {value!r}")
+
+
+def _kind(build: Callable[..., Any], key: str) -> Rule | None:
+    """Return what a setting must be, as far as its default and annotation tell."""
+    default = _default(build, key)
+    if isinstance(default, bool):
+        return Rule("true or false", lambda v: isinstance(v, bool) or v in (0, 1))
+    if isinstance(default, int | float):
+        return Rule("a number", _is_number)
+    if isinstance(default, tuple) and all(map(_is_number, default)):
+        says = f"{len(default)} numbers"
+        return Rule(says, lambda v: _is_numbers(v, len(default)))
+    annotation = inspect.signature(build).parameters.get(key)
+    if default is None and annotation and annotation.annotation in (bool | None, "bool | None"):
+        return Rule("true, false or null", lambda v: v is None or isinstance(v, bool))
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value may stand for a number: some optimizers take tensors or functions."""
+    return not isinstance(value, bool | str | list | tuple | dict | None)
+
+
+def _is_numbers(value: Any, count: int) -> bool:
+    return isinstance(value, list | tuple) and len(value) == count and all(map(_is_number, value))
 
 
 def _name(build: Callable[..., Any]) -> str:

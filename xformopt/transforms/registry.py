@@ -76,12 +76,15 @@ class Transform:
 
     def __call__(
         self,
-        *,
+        *values: Any,
         param_ndim: int | Literal["inherit"] | None = INHERIT,
         when: When | None = None,
         **settings: Any,
     ) -> Link:
-        """Return a link that holds these settings."""
+        """Return a link that holds these settings, which are given by name."""
+        if values:
+            names = ", ".join(f"{name}=…" for name in self.settings) or "no settings"
+            raise TypeError(f"`{self.name}` takes its settings by name, {names}; got {values}")
         return Link(self, settings, param_ndim, when)
 
     def complete(self, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,160 @@
+"""What a command and the config it gives must satisfy, before anything is built."""
+
+import inspect
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, ValueType
+from hydra.utils import get_object
+from hydra_zen import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from xformopt.optim.inner import without_leftovers
+from xformopt.transforms.settings import close_matches
+
+CONF = Path(__file__).parent.parent / "conf"
+KEYS = ("seed", "device", "threads", "trainer", "task", "optim")
+COUNTS = ("epochs", "steps", "eval_every")
+CHAIN = "optim/transforms"
+
+
+def check_command(arguments: Iterable[str]) -> None:
+    """Refuse a group that is given something other than the name of an option.
+
+    The group of transforms alone takes a list, without repetitions: Hydra would merge them.
+    """
+    words: Any = [a for a in arguments if "=" in a and not a.startswith("-")]
+    for override in OverridesParser.create().parse_overrides(words):
+        if override.key_or_group in groups() and override.package is None:
+            for value in _values(override):
+                _check_choice(override.key_or_group, value)
+
+
+def check_config(cfg: DictConfig) -> None:
+    """Refuse what is missing, misplaced, or read by nothing."""
+    if not isinstance(cfg.get("trainer"), DictConfig):
+        raise ValueError(f"`trainer` must be an option: {_way_out('trainer')}")
+    for key in sorted(OmegaConf.missing_keys(cfg)):
+        raise ValueError(f"`{key}` has no value (???); set it: `{key}=…`")
+    _check_keys("", cfg, KEYS)
+    _check_keys("trainer.", cfg.trainer, (*COUNTS, "batch_size"))
+    for key in COUNTS:
+        check_count(f"trainer.{key}", cfg.trainer.get(key), optional=True)
+    _check_node(cfg, "task")
+    _check_node(cfg, "optim")
+    if "inner" in cfg.optim:
+        _check_node(cfg, "optim.inner")
+    if not isinstance(cfg.optim.get("transforms", {}), DictConfig | None):
+        raise ValueError(
+            "`optim.transforms` must be a mapping name → link, as `'optim/transforms=[top_q,sign]'`"
+            f" makes it, got {cfg.optim.transforms}"
+        )
+    check_count("threads", cfg.threads, optional=True)
+    if not _is_int(cfg.seed) or not 0 <= cfg.seed < 2**63:
+        raise ValueError(f"`seed` must be an int in [0, 2**63), got {cfg.seed!r}")
+
+
+def check_count(name: str, value: Any, *, optional: bool = False) -> None:
+    """Raise a `ValueError` unless `value` is an int >= 1, or None where that is allowed."""
+    if not (optional and value is None) and not (_is_int(value) and value >= 1):
+        rule = "an int >= 1 or null" if optional else "an int >= 1"
+        raise ValueError(f"`{name}` must be {rule}, got {value!r}")
+
+
+def drop_leftovers(cfg: DictConfig) -> None:
+    """Take out of `optim.inner` what a former optimizer's config left there and nothing reads."""
+    inner = cfg.optim.get("inner")
+    if inner is None:
+        return
+    kept = getattr(without_leftovers(instantiate(inner)), "keywords", dict(inner))
+    with open_dict(inner):
+        for key in [k for k in inner if not str(k).startswith("_") and k not in kept]:
+            del inner[key]
+
+
+def groups() -> list[str]:
+    """Return the groups of configs that are ours: of Hydra's store, and of `conf/`."""
+    found = [path.name for path in sorted(CONF.iterdir()) if path.is_dir()]
+
+    def visit(node: dict[str, Any], path: str) -> None:
+        for name, child in node.items():
+            if isinstance(child, dict):
+                found.append(f"{path}{name}")
+                visit(child, f"{path}{name}/")
+
+    repo = ConfigStore.instance().repo
+    visit({k: v for k, v in repo.items() if not k.startswith(("hydra", "_"))}, "")
+    return found
+
+
+def options(group: str) -> list[str]:
+    """Return the options of a group."""
+    node: Any = ConfigStore.instance().repo
+    for name in group.split("/"):
+        node = node.get(name, {})
+    stored = [name for name, child in node.items() if not isinstance(child, dict)]
+    files = [path.name for path in (CONF / group).glob("*.yaml")]
+    return sorted(name.removesuffix(".yaml") for name in [*stored, *files])
+
+
+def _values(override: Override) -> list[Any]:
+    if override.is_delete():
+        return []
+    if not override.is_sweep_override():
+        return [override.value()]
+    listed = (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP)
+    return list(override.sweep_iterator()) if override.value_type in listed else []
+
+
+def _check_choice(group: str, value: Any) -> None:
+    names: list[Any] = value if isinstance(value, list) and group == CHAIN else [value]
+    for name in names:
+        if not isinstance(name, str):
+            kind = "a list of names" if group == CHAIN else "a name"
+            raise ValueError(f"`{group}` takes {kind}, got {value!r}; {_way_out(group)}")
+        if names.count(name) > 1:
+            raise ValueError(
+                f"`{group}=[{','.join(names)}]` names `{name}` twice, which would give one link; "
+                f"give the second a name of its own: `+{group}@optim.transforms.again={name}`"
+            )
+
+
+def _check_node(cfg: DictConfig, key: str) -> None:
+    node = OmegaConf.select(cfg, key)
+    group = key.replace(".", "/")
+    if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
+        named = isinstance(node, str) and node in options(group)
+        way_out = f"did you mean `{group}={node}`?" if named else _way_out(group)
+        raise ValueError(f"`{key}` must be an option of the group `{group}`, got {node}; {way_out}")
+    if key != "optim.inner":
+        arguments = inspect.signature(_imported(key, node["_target_"])).parameters.values()
+        if not any(a.kind is a.VAR_KEYWORD for a in arguments):
+            _check_keys(f"{key}.", node, [a.name for a in arguments])
+
+
+def _imported(key: str, target: str) -> Any:
+    try:
+        return get_object(target)
+    except (ImportError, ValueError) as error:
+        raise ValueError(f"`{key}._target_`: `{target}` cannot be imported: {error}") from error
+
+
+def _check_keys(prefix: str, node: DictConfig, known: Iterable[str]) -> None:
+    for key in map(str, node):
+        if key not in known and not key.startswith("_"):
+            hint = close_matches(key, [k for k in known if k != "params"])
+            raise ValueError(f"`{prefix}{key}`: nothing reads this key; {hint}")
+
+
+def _way_out(group: str) -> str:
+    known = options(group)
+    return f"there are: {', '.join(f'`{group}={name}`' for name in known[:6])}" + (
+        ", …" if len(known) > 6 else ""
+    )
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
