@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, SGD, Adam
 
 from xformopt import optim as O
-from xformopt import recipes
+from xformopt import recipes, testing, transform
 from xformopt import transforms as T
 from xformopt.optim.frank_wolfe import duality_gap
 from xformopt.optim.inner import without_leftovers
+from xformopt.transforms import registry
 
 
 def with_grad(x: Tensor, grad: Tensor) -> Tensor:
@@ -265,3 +266,42 @@ class TestLauncher:
             assert cli(*command, folder=tmp_path / "same").status == 0
         lines = (tmp_path / "same" / "metrics.jsonl").read_text().splitlines()
         assert [json.loads(line)["step"] for line in lines] == [0, 1, 2, 3]
+
+
+def test_a_link_called_as_a_buffer_of_the_inner_optimizer():
+    x = torch.ones(2, requires_grad=True)
+    optim = O.ParamTransformingOptimizer(
+        [x], torch.optim.Adam, transforms={"exp_avg": T.momentum()}
+    )
+    x.grad = torch.ones(2)
+    with pytest.raises(ValueError, match=r"the links \['exp_avg'\] are called as the inner"):
+        optim.step()
+
+
+def test_a_position_instead_of_a_name():
+    with pytest.raises(TypeError, match="`top_q` takes its settings by name, q=…, dq=…"):
+        T.top_q(0.5)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_orthogonalize_of_extreme_gradients(size: float):
+    g = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    expected, extreme = g.clone(), g * size
+    T.orthogonalize.fn(expected, eps=0.0)
+    T.orthogonalize.fn(extreme, eps=0.0)
+    torch.testing.assert_close(extreme, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_kit_takes_settings():
+    @transform(laws=("idempotent",))
+    def keep(grad: Tensor, *, share: float) -> None:
+        grad.mul_(share)
+
+    try:
+        testing.check_transform(keep, share=1.0)
+        with pytest.raises(AssertionError, match="`keep` breaks the law `idempotent`"):
+            testing.check_transform(keep, share=0.5)
+        with pytest.raises(TypeError, match="`keep` needs a value for `share`"):
+            testing.check_transform(keep)
+    finally:
+        registry.remove("keep")

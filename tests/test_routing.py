@@ -15,6 +15,7 @@ from xformopt import recipes
 from xformopt import transforms as T
 from xformopt.configs import make_optimizer
 from xformopt.optim import ParamTransformingOptimizer, Route, RoutedOptimizer
+from xformopt.schedules import linear
 
 
 class SmallTransformer(nn.Module):
@@ -227,3 +228,29 @@ def test_muon_trains_a_transformer_with_no_further_setting(model: nn.Module):
     assert "patches.weight" in taken["hidden"]
     assert taken["head"] == {"head.weight", "head.bias"}
     assert "scale" in taken["rest"]
+
+
+class TestLinksOverAllRoutes:
+    def build(self, model: nn.Module, **settings: Any) -> RoutedOptimizer:
+        routes = {"matrices": Route(ndim=2), "rest": Route(lr=1.0)}
+        chain = [T.clip_total_norm(max_norm=0.5, **settings)]
+        return RoutedOptimizer(model.named_parameters(), routes, transforms=chain)
+
+    def test_one_norm_over_all(self):
+        model = nn.Linear(3, 2)
+        optim = copy.deepcopy(self.build(model))
+        params = [p for group in optim.param_groups for p in group["params"]]
+        for p in params:
+            p.grad = torch.ones_like(p)
+        optim.step()
+        total = torch.nn.utils.get_total_norm([p.grad for p in params if p.grad is not None])
+        assert total.item() == pytest.approx(0.5)
+        assert list(optim.transforms) == ["clip_total_norm"]
+
+    def test_a_schedule_is_refused(self):
+        with pytest.raises(ValueError, match=r"`clip_total_norm\.max_norm` acts over all routes"):
+            RoutedOptimizer(
+                nn.Linear(3, 2).named_parameters(),
+                {"all": Route()},
+                transforms=[T.clip_total_norm(max_norm=linear(1.0, 2.0, steps=3))],
+            )

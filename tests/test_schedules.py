@@ -93,3 +93,17 @@ def test_any_function_of_the_step():
     link = T.top_q(q=Schedule(lambda step: 0.5 if step % 2 else 0.0))
     optim = ParamTransformingOptimizer([x], transforms=[link])
     assert kept(optim, x, 4) == [8, 4, 8, 4]
+
+
+def test_an_int_setting_follows_a_schedule_rounded():
+    x = torch.ones(3, 4, requires_grad=True)
+    optim = ParamTransformingOptimizer(
+        [x], lr=0.1, transforms=[T.quantize(bits=linear(8, 2, steps=4))]
+    )
+    seen = []
+    for _ in range(6):
+        x.grad = torch.ones_like(x)
+        optim.step()
+        seen.append(optim.param_groups[0]["quantize.bits"])
+    assert seen == [8, 6, 5, 4, 2, 2]
+    assert all(isinstance(bits, int) for bits in seen)

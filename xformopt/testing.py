@@ -7,6 +7,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -155,8 +156,12 @@ def laws_of(transform: Transform) -> dict[str, Check]:
     return {**FOR_ALL, **{law: DECLARED[law] for law in transform.laws}}
 
 
-def check_transform(transform: Transform) -> None:
-    """Try a transform against its laws; an `AssertionError` names the law, dtype and shape."""
+def check_transform(transform: Transform, **settings: Any) -> None:
+    """Try a transform, under settings other than its defaults if some are given, against its laws.
+
+    An `AssertionError` names the law, dtype and shape.
+    """
+    transform = _configured(transform, settings)
     for law, check in laws_of(transform).items():
         for x in _samples():
             try:
@@ -201,6 +206,18 @@ def _samples() -> Iterator[Tensor]:
     for dtype in TOLERANCE:
         for shape in SHAPES:
             yield torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def _configured(transform: Transform, settings: dict[str, Any]) -> Transform:
+    """Return the transform with `settings` for its defaults; the registry's own stays as it is."""
+    transform.complete(settings)
+    made = object.__new__(Transform)
+    vars(made).update(vars(transform))
+    made.settings = {
+        name: replace(s, default=settings.get(name, s.default))
+        for name, s in transform.settings.items()
+    }
+    return made
 
 
 def _beside(x: Tensor) -> Tensor:

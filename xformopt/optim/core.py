@@ -279,12 +279,17 @@ class ParamTransformingOptimizer(Optimizer):
         self._schedules.append(schedules)
         if schedules:
             group.setdefault("schedule_step", 0)
-            group.update({key: schedule(0) for key, schedule in schedules.items()})
+            self._follow(group, schedules, 0)
 
     def _follow_schedules(self) -> None:
         for group, schedules in zip(self.param_groups, self._schedules, strict=True):
-            for key, schedule in schedules.items():
-                group[key] = schedule(group["schedule_step"])
+            if schedules:
+                self._follow(group, schedules, group["schedule_step"])
+
+    def _follow(self, group: Group, schedules: dict[str, Schedule], step: int) -> None:
+        for key, schedule in schedules.items():
+            name, _, setting = key.partition(".")
+            group[key] = self.transforms[name].transform.settings[setting].at(schedule, step)
 
     def _count_step(self) -> None:
         for group, schedules in zip(self.param_groups, self._schedules, strict=True):

@@ -29,5 +29,11 @@ class LinkState:
     def show(self, state: dict[Tensor, dict[str, Any]]) -> None:
         """Put back what `hide` took out."""
         for p, entry in self.hidden.items():
+            clash = state.get(p, {}).keys() & entry.keys()
+            if clash:
+                raise ValueError(
+                    f"the links {sorted(clash)} are called as the inner optimizer calls buffers of "
+                    "its own; name them otherwise: `transforms={'my_name': …}`"
+                )
             state[p] = {**state.get(p, {}), **entry}
         self.hidden.clear()

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 from torch.optim import LBFGS, SGD, Optimizer
 
+from xformopt.optim.batching import run_optimizer_link
 from xformopt.optim.core import ParamTransformingOptimizer
 from xformopt.optim.route import Named, Route, assign
+from xformopt.schedules import Schedule
 from xformopt.text import as_text
-from xformopt.transforms.link import Transforms
+from xformopt.transforms.link import Link, Transforms, as_chain
 from xformopt.transforms.settings import close_matches
 
 
@@ -24,7 +26,8 @@ class RoutedOptimizer(Optimizer):
         params: `model.named_parameters()`.
         routes: an ordered mapping name → route.
         inner: the inner optimizer of routes that name none.
-        transforms: the chain of routes that name none.
+        transforms: the chain of routes that name none; its links over all gradients, such as
+            `clip_total_norm`, run once, over the gradients of all routes, before their chains.
         strict_ndim: whether too small a parameter is an error, or one whole item.
         **settings: settings of `ParamTransformingOptimizer` for all routes.
 
@@ -56,6 +59,10 @@ class RoutedOptimizer(Optimizer):
     ) -> None:
         """Assign the parameters and build an optimizer for each route."""
         assigned = assign(params, routes)
+        chain = as_chain(transforms)
+        self.common = {n: link for n, link in chain.items() if link.transform.scope == "optimizer"}
+        _refuse_schedules(self.common)
+        transforms = {name: link for name, link in chain.items() if name not in self.common}
         settings["strict_ndim"] = strict_ndim
         self.routes = dict(routes)
         self.frozen = {name: taken for name, taken in assigned.items() if routes[name].freeze}
@@ -98,9 +105,10 @@ class RoutedOptimizer(Optimizer):
 
     @property
     def transforms(self) -> dict[str, Any]:
-        """The links of all routes, by `route.name`."""
+        """The links over all routes, then those of each, by `route.name`."""
         chains = {route: optimizer.transforms for route, optimizer in self.optimizers.items()}
-        return {f"{r}.{name}": link for r, chain in chains.items() for name, link in chain.items()}
+        own = {f"{r}.{name}": link for r, chain in chains.items() for name, link in chain.items()}
+        return {**self.common, **own}
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Step each route's optimizer; the closure is called once, before all of them."""
@@ -108,6 +116,10 @@ class RoutedOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        with torch.no_grad():
+            for name, link in self.common.items():
+                settings = {f"{name}.{key}": value for key, value in link.settings.items()}
+                run_optimizer_link(name, link, [{**g, **settings} for g in self.param_groups])
         for optimizer in self.optimizers.values():
             optimizer.step()
         return loss
@@ -167,20 +179,30 @@ class RoutedOptimizer(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and copy need."""
-        names = ("routes", "frozen", "optimizers", "_order")
+        names = ("routes", "frozen", "common", "optimizers", "_order")
         return {name: vars(self)[name] for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore what `__getstate__` or `load_state_dict` gave."""
         state = dict(state)
         self.__dict__.update(
-            {k: state.pop(k) for k in ("routes", "frozen", "optimizers") if k in state}
+            {k: state.pop(k) for k in ("routes", "frozen", "common", "optimizers") if k in state}
         )
         for name, value in state.items():
             setattr(self, name, value)
         self.defaults = {}
         self.state = self.state
         super().__setstate__({})
+
+
+def _refuse_schedules(common: Mapping[str, Link]) -> None:
+    for name, link in common.items():
+        for key, value in link.settings.items():
+            if isinstance(value, Schedule):
+                raise ValueError(
+                    f"`{name}.{key}` acts over all routes and has no group to count steps in: it "
+                    f"must be a number, got {value!r}"
+                )
 
 
 def _build(

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from xformopt.transforms.items import TINY, as_matrices, at_least_float32, row_norms
+from xformopt.transforms.items import TINY, as_matrices, at_least_float32, item_norm, row_norms
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Count, NonNegative
 
@@ -57,7 +57,7 @@ def orthogonalize(
     rows, columns = x.shape[-2:]
     tall = rows > columns
     x = x.mT if tall else x
-    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(max(eps, TINY))
+    x = x / item_norm(x, 2).clamp_min(max(eps, TINY)).to(x.dtype)
     for a, b, c in _schedule(coefficients, steps):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from xformopt.transforms.registry import transform
-from xformopt.transforms.settings import Fraction, NonNegative
+from xformopt.transforms.settings import Decay, Fraction, NonNegative
 
 
 @transform(state={"first": torch.zeros_like, "second": torch.zeros_like, "step": "counter"})
@@ -14,8 +14,8 @@ def adam(
     second: Tensor,
     step: Tensor,
     *,
-    beta1: Fraction = 0.9,
-    beta2: Fraction = 0.999,
+    beta1: Decay = 0.9,
+    beta2: Decay = 0.999,
     eps: NonNegative = 1e-8,
     debias: bool = True,
 ) -> None:

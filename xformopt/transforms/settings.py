@@ -25,6 +25,7 @@ Positive = Annotated[float, Rule("a number > 0", lambda v: v > 0)]
 NonNegative = Annotated[float, Rule("a number >= 0", lambda v: v >= 0)]
 Count = Annotated[int, Rule("an int >= 1", lambda v: v >= 1)]
 Fraction = Annotated[float, Rule("a number in [0, 1]", lambda v: 0 <= v <= 1)]
+Decay = Annotated[float, Rule("a number in [0, 1)", lambda v: 0 <= v < 1)]
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,17 @@ class Setting:
         """Raise a `TypeError` or `ValueError` that names the setting, its rule and the value."""
         if value is None and self.optional:
             return
-        if isinstance(value, Schedule):
-            value = value(0)
+        value = self.at(value, 0)
         if not self._has_type(value):
             raise TypeError(f"`{self.name}` of `{owner}` must be {self.says}, got {value!r}")
         if not self._in_range(value):
             raise ValueError(f"`{self.name}` of `{owner}` must be {self.says}, got {value!r}")
+
+    def at(self, value: Any, step: int) -> Any:
+        """Return the value at a step: of a schedule, rounded where an int is wanted."""
+        if not isinstance(value, Schedule):
+            return value
+        return round(value(step)) if self.type is int else value(step)
 
     @property
     def says(self) -> str:
