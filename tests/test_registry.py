@@ -239,5 +239,5 @@ def test_help_on_an_unknown_transform(capsys: pytest.CaptureFixture[str], monkey
     monkeypatch.setattr(sys, "argv", ["xformopt", "topq"])
     assert main() == 2
     assert capsys.readouterr().err.startswith(
-        "error: unknown transform `topq`: did you mean `top_q`"
+        "error: no transform, recipe or inner optimizer is called `topq`: did you mean `top_q`"
     )

@@ -1,4 +1,4 @@
-"""The one place that reshapes: tensors seen as batches of items, and links run over them."""
+"""The one place that reshapes: tensors seen as batches of items."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xformopt.transforms.link import INHERIT, Link, check_param_ndim
+from xformopt.transforms.link import check_param_ndim
 
 
 def item_ndim(shape: torch.Size, param_ndim: int | None, strict_ndim: bool = True) -> int:
@@ -91,93 +91,20 @@ def hook_view(param: Tensor, group: Mapping[str, Any], strict: bool, hook: str) 
     tensors = [param.detach()] if grad is None else [param.detach(), grad]
     with batched(*tensors, shape=shape) as batches:
         view = batches[0]
-        before = [_identity(x) for x in batches]
+        before = [identity(x) for x in batches]
         if grad is not None:
             view.grad = batches[1]
         yield view
-        if _identity(view) != before[0]:
+        if identity(view) != before[0]:
             raise ValueError(
                 f"`{hook}` changed shape, dtype or memory of `param`, from {shape} to "
                 f"{tuple(view.shape)}; write to it, e.g. `param.copy_(new)`"
             )
-        if grad is not None and (view.grad is None or _identity(view.grad) != before[1]):
+        if grad is not None and (view.grad is None or identity(view.grad) != before[1]):
             raise ValueError(
                 f"`{hook}` did not modify the gradient in place: `param.grad` is another tensor "
                 "now; write to it, e.g. `param.grad.copy_(new)`"
             )
-
-
-def run_link(
-    name: str,
-    link: Link,
-    group: Mapping[str, Any],
-    state: Mapping[Tensor, Any],
-    raw: Mapping[Tensor, Tensor],
-    strict: bool,
-) -> None:
-    """Apply a link to each parameter of a group, with the settings that the group holds."""
-    settings, param_ndim = group_settings(name, link, group)
-    for param in group["params"]:
-        if not takes_part(param, link):
-            continue
-        if param.grad is not None and param.grad.is_sparse and "grad" in link.transform.tensors:
-            grad = _sparse_values(param, link)
-            shape = (grad.numel(), 1)
-        else:
-            grad = param.grad
-            shape = batch_shape(param.shape, param_ndim, strict)
-        given = {"param": param.detach(), "grad": grad, "raw_grad": raw.get(param)}
-        tensors: list[Any] = [given[t] for t in link.transform.tensors]
-        tensors += link_buffers(name, link, param, state)
-        with batched(*tensors, shape=shape) as batches:
-            before = _identity(batches[0])
-            _check_result(link, _called(name, link, batches, settings), shape)
-            if _identity(batches[0]) != before:
-                _check_result(link, batches[0], shape)
-
-
-def run_optimizer_link(name: str, link: Link, groups: list[Any]) -> None:
-    """Apply a link of scope 'optimizer' to all gradients at once."""
-    settings, _ = group_settings(name, link, groups[0])
-    params = [p for group in groups for p in group["params"] if takes_part(p, link)]
-    if params:
-        grads = [dense_or_values(p) for p in params]
-        returned = _called(name, link, [grads], settings)
-        _check_result(link, returned, tuple(params[0].shape))
-
-
-def _called(name: str, link: Link, tensors: list[Any], settings: dict[str, Any]) -> Any:
-    try:
-        return link.transform.fn(*tensors, **settings)
-    except Exception as error:
-        error.add_note(f"in the transform `{name}`, which is {link}")
-        raise
-
-
-def takes_part(param: Tensor, link: Link) -> bool:
-    """Return whether a link acts on a parameter as it is now."""
-    reads_grad = link.transform.tensors != ("param",)
-    return param.numel() > 0 and not (param.grad is None and reads_grad)
-
-
-def group_settings(name: str, link: Link, group: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-    """Return the settings of a link in a group, and its `param_ndim`."""
-    settings = {key: group[f"{name}.{key}"] for key in link.settings}
-    param_ndim = settings.pop("param_ndim")
-    settings.update(link.resources)
-    link.transform.check(settings)
-    return settings, group["param_ndim"] if param_ndim == INHERIT else param_ndim
-
-
-def link_buffers(name: str, link: Link, param: Tensor, state: Mapping[Tensor, Any]) -> list[Tensor]:
-    """Return the buffers of a link for a parameter, made where they are not there yet."""
-    if not link.transform.state:
-        return []
-    held = state[param].setdefault(name, {})
-    for key, initialise in link.transform.state.items():
-        if key not in held:
-            held[key] = initialise(param.detach())
-    return [held[key] for key in link.transform.state]
 
 
 def dense_or_values(param: Tensor) -> Tensor:
@@ -191,26 +118,7 @@ def dense_or_values(param: Tensor) -> Tensor:
     return grad._values()
 
 
-def _sparse_values(param: Tensor, link: Link) -> Tensor:
-    transform = link.transform
-    if transform.elementwise and transform.tensors == ("grad",) and not transform.state:
-        return dense_or_values(param)
-    raise ValueError(
-        f"transform `{link.transform.name}` cannot act on the sparse gradient of a parameter of "
-        f"shape {tuple(param.shape)}: only stateless elementwise ones such as `sign` can; put the "
-        "parameter under another optimizer, or make its gradient dense"
-    )
-
-
-def _check_result(link: Link, returned: Any, shape: tuple[int, ...]) -> None:
-    if returned is not None:
-        raise ValueError(
-            f"transform `{link.transform.name}` must write to `{link.transform.target}` in place "
-            f"and return nothing, for a batch of shape {shape}; it returned or replaced it by a "
-            f"{type(returned).__name__}"
-        )
-
-
-def _identity(x: Tensor) -> tuple[Any, ...]:
+def identity(x: Tensor) -> tuple[Any, ...]:
+    """Return what a transform must leave as it is: memory, shape, dtype and strides."""
     address = 0 if torch.compiler.is_compiling() else x.data_ptr()
     return address, x.shape, x.dtype, x.stride()

@@ -9,14 +9,8 @@ from torch import Tensor
 from torch.optim import SGD, Optimizer
 from torch.optim.optimizer import required
 
-from xformopt.optim.batching import (
-    batch_shape,
-    dense_or_values,
-    hook_view,
-    link_buffers,
-    run_link,
-    run_optimizer_link,
-)
+from xformopt.optim.batching import batch_shape, dense_or_values, hook_view
+from xformopt.optim.buckets import Buckets, link_buffers, run_optimizer_link
 from xformopt.optim.inner import ParamGroups, build_inner
 from xformopt.optim.linkstate import LinkState
 from xformopt.schedules import Schedule
@@ -102,6 +96,7 @@ class ParamTransformingOptimizer(Optimizer):
         self.strict_ndim = strict_ndim
         self._built_inner = not isinstance(InnerOpt, Optimizer)
         self._link_state = LinkState(self.transforms)
+        self._buckets = Buckets()
         self._raw: dict[Tensor, Tensor] = {}
         self._schedules: list[dict[str, Schedule]] = []
         self.inner_opt = build_inner(
@@ -143,13 +138,11 @@ class ParamTransformingOptimizer(Optimizer):
             scale, bias = group["grad_scale"], group["grad_bias"]
             if scale == 1.0 and bias == 0.0:
                 continue
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                if scale != 1.0:
-                    dense_or_values(p).mul_(scale)
-                if bias != 0.0:
-                    dense_or_values(p).add_(bias)
+            grads = [dense_or_values(p) for p in group["params"] if p.grad is not None]
+            if scale != 1.0 and grads:
+                torch.ops.aten._foreach_mul_(grads, scale)
+            if bias != 0.0 and grads:
+                torch.ops.aten._foreach_add_(grads, bias)
 
     @torch.no_grad()
     def _apply_post_step_transform_(self) -> None:
@@ -353,7 +346,7 @@ class ParamTransformingOptimizer(Optimizer):
                 run_optimizer_link(name, link, self.param_groups)
                 continue
             for group in self.param_groups:
-                run_link(name, link, group, self.state, self._raw, self.strict_ndim)
+                self._buckets.run(name, link, group, self.state, self._raw, self.strict_ndim)
 
     def _transforming(self, closure: Callable[[], Any]) -> Callable[[], Any]:
         def transformed() -> Any:

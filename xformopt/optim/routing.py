@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import LBFGS, SGD, Optimizer
 
-from xformopt.optim.batching import run_optimizer_link
+from xformopt.optim.buckets import run_optimizer_link
 from xformopt.optim.core import ParamTransformingOptimizer
 from xformopt.optim.route import Named, Route, assign
 from xformopt.schedules import Schedule

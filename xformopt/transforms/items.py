@@ -21,22 +21,26 @@ def item_norm(x: Tensor, ord: float) -> Tensor:
     dims = tuple(range(1, x.ndim))
     dtype = at_least_float32(x.dtype)
     norm = torch.linalg.vector_norm(x, ord, dims, keepdim=True, dtype=dtype)
-    extreme = _is_extreme(norm, ord)
-    if norm.is_cuda or torch.compiler.is_compiling() or bool(extreme.any()):
+    info = torch.finfo(norm.dtype)
+    low, high = info.tiny ** (1 / ord) * 1e3, info.max ** (1 / ord) * 1e-3
+    if norm.is_cuda or torch.compiler.is_compiling() or not _is_within(norm, low, high):
+        extreme = (norm < low) | (norm > high)
         largest = x.abs().amax(dims, keepdim=True).to(dtype).clamp_min(TINY)
         scaled = torch.linalg.vector_norm(x / largest, ord, dims, keepdim=True, dtype=dtype)
         norm = torch.where(extreme, scaled * largest, norm)
     return norm
 
 
-def _is_extreme(norm: Tensor, ord: float) -> Tensor:
-    info = torch.finfo(norm.dtype)
-    return (norm < info.tiny ** (1 / ord) * 1e3) | (norm > info.max ** (1 / ord) * 1e-3)
+def _is_within(x: Tensor, low: float, high: float) -> bool:
+    least, most = x.aminmax()
+    return low <= float(least) and float(most) <= high
 
 
 def shrink_to_norm(x: Tensor, radius: float, ord: float) -> None:
     """Scale each item of `x` whose norm exceeds `radius` down to it, in place."""
-    x.mul_((radius / item_norm(x, ord).clamp_min(TINY)).clamp_max(1.0))
+    norm = item_norm(x, ord)
+    if x.is_cuda or torch.compiler.is_compiling() or not _is_within(norm, 0.0, radius):
+        x.mul_((radius / norm.clamp_min(TINY)).clamp_max(1.0))
 
 
 def as_matrices(x: Tensor) -> Tensor:

@@ -47,6 +47,7 @@ class Transform:
         scope: Literal["item", "optimizer"] = "item",
         laws: tuple[Law, ...] = (),
         check: Callable[..., str | None] | None = None,
+        draws: Callable[..., bool] | None = None,
     ) -> None:
         """Read name, tensors, settings and documentation off `fn`."""
         functools.update_wrapper(self, fn, ("__module__", "__name__", "__qualname__", "__doc__"))
@@ -57,8 +58,12 @@ class Transform:
         self.elementwise = elementwise
         self.laws = laws
         self.tensors = _tensors(fn, tuple(self.state), TENSORS[scope])
+        self.counters = [
+            len(self.tensors) + i for i, init in enumerate(self.state.values()) if init is _counter
+        ]
         self.settings: dict[str, Setting] = settings_of(fn)
         self._check = check
+        self._draws = draws
         self.__signature__ = _link_signature(fn, self.when)
         unknown = set(laws) - set(get_args(Law))
         if unknown:
@@ -110,6 +115,12 @@ class Transform:
         if wrong:
             raise ValueError(f"`{self.name}`: {wrong}")
 
+    def draws(self, values: Mapping[str, Any]) -> bool:
+        """Return whether it draws random numbers, so that its calls must keep their order."""
+        if self._draws is None:
+            return any(setting.is_resource for setting in self.settings.values())
+        return self._draws(**values)
+
     def __repr__(self) -> str:
         """Show the name and where it comes from."""
         return f"<transform {self.name} of {self.__module__}>"
@@ -129,6 +140,7 @@ def transform(
     scope: Literal["item", "optimizer"] = "item",
     laws: tuple[Law, ...] = (),
     check: Callable[..., str | None] | None = None,
+    draws: Callable[..., bool] | None = None,
 ) -> Callable[[Callable[..., None]], Transform]: ...
 def transform(fn: Callable[..., None] | None = None, **declared: Any) -> Any:
     """Register an in-place function of a batch tensor under its name.
@@ -143,7 +155,8 @@ def transform(fn: Callable[..., None] | None = None, **declared: Any) -> Any:
             functions of the parameter, or to 'counter' for a scalar; `elementwise`, whether it
             treats each entry on its own; `scope`, 'optimizer' for one call with all gradients as
             the list `grads`; `laws`, what holds for it; `check`, a function of the settings that
-            returns what is wrong with them together.
+            returns what is wrong with them together; `draws`, one that returns whether random
+            numbers are drawn, where having a generator does not mean it.
 
     >>> from torch import Tensor, tensor
     >>> @transform(elementwise=True)

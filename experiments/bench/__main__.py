@@ -1,0 +1,117 @@
+"""`python -m experiments.bench`: what transforms cost, as ratios from interleaved rounds."""
+
+import argparse
+import platform
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from experiments.bench.cases import Case, muon_case, step_cases
+from experiments.bench.clock import Times, interleave, spread
+from experiments.bench.report import Row, as_table, save
+
+
+def main() -> int:
+    """Measure, print the table, and save it with JSON and picture."""
+    parser = argparse.ArgumentParser("python -m experiments.bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15, help="timings of each variant")
+    parser.add_argument("--only", default="", help="part of a case's name, such as 'sign'")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--out", type=Path, default=Path("outputs/bench"))
+    given = parser.parse_args()
+    if given.rounds < 2:
+        parser.error(f"--rounds must be an int >= 2, for a spread; got {given.rounds}")
+    device = torch.device(given.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: no CUDA device is there")
+    rows: list[Row] = []
+    for case in [*step_cases(), muon_case()]:
+        label = ", ".join(filter(None, case.name.values()))
+        if given.only in label:
+            print(label, file=sys.stderr)
+            rows += measure(case, given.rounds, device)
+    if not rows:
+        parser.error(f"--only {given.only!r} is part of no case's name")
+    print(as_table(rows))
+    for path in save(given.out, rows, machine(device)):
+        print(f"saved: {path}")
+    return 0
+
+
+def measure(case: Case, rounds: int, device: torch.device) -> list[Row]:
+    """Time a case's variants; return a row for each but the first, which they are held to."""
+    generator = torch.Generator().manual_seed(0)
+    grads = [torch.randn(shape, generator=generator).to(device) for shape in case.shapes]
+    flat = torch.cat([grad.flatten() for grad in grads])
+    copied = torch.empty_like(flat)
+    runs: dict[str, Callable[[], Any]] = {"copy": partial(copied.copy_, flat)}
+    prepare: dict[str, Callable[[], None]] = {}
+    for who, build in case.variants.items():
+        params = [torch.empty_like(grad).requires_grad_() for grad in grads]
+        optimizer = build(params)
+        for group in optimizer.param_groups:
+            if who == "rai_toolbox":
+                group["param_ndim"] = -1
+        runs[who] = optimizer.step
+        prepare[who] = partial(_restore, params, grads)
+    times = interleave(runs, rounds=rounds, device=device, prepare=prepare)
+    return _muon_rows(case, times) if "bare" not in runs else _copies_rows(case, times)
+
+
+@torch.no_grad()
+def _restore(params: list[Tensor], grads: list[Tensor]) -> None:
+    """Put parameters, outside any ball, and gradients where they were before the step."""
+    for param, grad in zip(params, grads, strict=True):
+        param.copy_(grad)
+        if param.grad is None:
+            param.grad = grad.clone()
+        param.grad.copy_(grad)
+
+
+def _copies_rows(case: Case, times: Times) -> list[Row]:
+    """Extra copies: what a step takes beyond the bare one, over a copy of the gradient's bytes."""
+    return [
+        _row(case, who, "extra copies", [
+            (mine - bare) / copy
+            for mine, bare, copy in zip(seconds, times["bare"], times["copy"], strict=True)
+        ])
+        for who, seconds in times.items()
+        if who not in ("bare", "copy")
+    ]  # fmt: skip
+
+
+def _muon_rows(case: Case, times: Times) -> list[Row]:
+    """The recipe's step over that of each peer."""
+    ours = times["xformopt"]
+    return [
+        _row(case, "xformopt", f"over {peer}", [a / b for a, b in zip(ours, theirs, strict=True)])
+        for peer, theirs in times.items()
+        if peer not in ("xformopt", "copy")
+    ]
+
+
+def _row(case: Case, who: str, figure: str, values: list[float]) -> Row:
+    low, median, high = spread(values)
+    goal = case.goal if who == "xformopt" else None
+    met = goal is not None and median <= goal
+    figures = {"low": low, "median": median, "high": high, "goal": goal, "met": met}
+    return {**case.name, "who": who, "figure": figure, **figures}
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Return what the figures hang on."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "device": gpu or platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""Interleaved timing: every round runs every variant once, each from cold caches."""
+
+from collections.abc import Callable
+from statistics import quantiles
+from time import perf_counter
+
+import torch
+
+Times = dict[str, list[float]]
+CACHE = 2**26
+"""Bytes that are written between two timings, more than the caches hold."""
+
+
+def interleave(
+    variants: dict[str, Callable[[], None]],
+    *,
+    rounds: int,
+    device: torch.device,
+    prepare: dict[str, Callable[[], None]],
+) -> Times:
+    """Return the seconds of each variant in each round, after a round that is not counted."""
+    trash = torch.zeros(CACHE, dtype=torch.uint8, device=device)
+    times: Times = {name: [] for name in variants}
+    for count in range(rounds + 1):
+        for name, run in variants.items():
+            prepare.get(name, lambda: None)()
+            trash.add_(1)
+            _wait(device)
+            start = perf_counter()
+            run()
+            _wait(device)
+            if count:
+                times[name].append(perf_counter() - start)
+    return times
+
+
+def spread(values: list[float]) -> tuple[float, float, float]:
+    """Return the quartiles, the median in the middle.
+
+    >>> spread([3.0, 1.0, 2.0])
+    (1.5, 2.0, 2.5)
+    """
+    low, middle, high = quantiles(values, n=4, method="inclusive")
+    return low, middle, high
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,191 @@
+"""Links over buckets do what links over one parameter after the other do."""
+
+import copy
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from xformopt import ParamTransformingOptimizer, testing, transform, transforms
+from xformopt.optim import buckets
+from xformopt.transforms import registry
+
+BY_ITEM = [
+    name
+    for name in transforms.names()
+    if transforms.get(name).scope == "item" and not testing.is_random(transforms.get(name))
+]
+SHAPES = [(3, 4), (3, 4), (5, 4), (4,), (4,), (2, 3, 2), (2, 3, 2), (1, 1), (), (), (3, 4)]
+
+
+def parameters(dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    made = [torch.randn(shape, generator=generator).to(dtype) for shape in SHAPES]
+    made[4] = torch.stack([made[4], made[4]], 1)[:, 0]
+    return [x.requires_grad_() for x in made]
+
+
+def give_gradients(params: list[Tensor], step: int) -> None:
+    generator = torch.Generator().manual_seed(step)
+    for p in params:
+        p.grad = torch.randn(p.shape, generator=generator).to(p.dtype)
+
+
+def apart(params: list[Tensor], link: Any, **settings: Any) -> list[ParamTransformingOptimizer]:
+    """An optimizer for each parameter: nothing can be gathered."""
+    return [ParamTransformingOptimizer([p], transforms=[link], **settings) for p in params]
+
+
+@pytest.fixture
+def counted() -> Iterator[tuple[Any, list[tuple[int, ...]]]]:
+    calls: list[tuple[int, ...]] = []
+
+    @transform
+    def watched(grad: Tensor, *, by: float = 1.0) -> None:
+        calls.append(tuple(grad.shape))
+        grad.mul_(by)
+
+    yield watched, calls
+    registry.remove("watched")
+
+
+@pytest.mark.parametrize("slab", [buckets.SLAB, 32])
+@pytest.mark.parametrize("param_ndim", [None, 0, 1, -1])
+@pytest.mark.parametrize("name", BY_ITEM)
+def test_the_same_as_one_by_one(name: str, param_ndim: int, slab: int, monkeypatch: Any):
+    made = transforms.get(name)
+    monkeypatch.setattr(buckets, "SLAB", slab)
+    together, alone = parameters(), parameters()
+    settings = {"lr": 0.1, "param_ndim": param_ndim, "strict_ndim": False}
+    optim = ParamTransformingOptimizer(together, transforms=[made()], **settings)
+    others = apart(alone, made(), **settings)
+    for step in range(3):
+        give_gradients(together, step)
+        give_gradients(alone, step)
+        optim.step()
+        for other in others:
+            other.step()
+    for a, b in zip(together, alone, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_like_items_are_one_call(counted: tuple[Any, list[tuple[int, ...]]]):
+    watched, calls = counted
+    params = [torch.zeros(3, 4, requires_grad=True) for _ in range(50)]
+    params += [torch.zeros(7, 4, requires_grad=True), torch.zeros(2, 5, requires_grad=True)]
+    optim = ParamTransformingOptimizer(params, transforms=[watched()], lr=0.1)
+    give_gradients(params, 0)
+    optim.step()
+    assert sorted(calls) == [(2, 5), (157, 4)]
+
+
+def test_a_large_parameter_is_cut(
+    counted: tuple[Any, list[tuple[int, ...]]], monkeypatch: pytest.MonkeyPatch
+):
+    watched, calls = counted
+    monkeypatch.setattr(buckets, "SMALL", 0)
+    monkeypatch.setattr(buckets, "SLAB", 4 * 8)
+    x = torch.zeros(5, 4, requires_grad=True)
+    x.grad = torch.ones(5, 4)
+    ParamTransformingOptimizer([x], transforms=[watched(by=2.0)], lr=1.0).step()
+    assert calls == [(2, 4), (2, 4), (1, 4)]
+    assert torch.equal(x.detach(), torch.full((5, 4), -2.0))
+
+
+class TestPlans:
+    """A plan is made once, and anew where what it hangs on has changed."""
+
+    def calls_of_a_step(self, optim: Any, params: list[Tensor], calls: list[Any]) -> list[Any]:
+        calls.clear()
+        for p in params:
+            p.grad = torch.ones_like(p)
+        optim.step()
+        return sorted(calls)
+
+    def test_follow_the_parameters(self, counted: tuple[Any, list[tuple[int, ...]]]):
+        watched, calls = counted
+        params = [torch.zeros(3, 4, requires_grad=True) for _ in range(2)]
+        optim = ParamTransformingOptimizer(params, transforms=[watched()], lr=0.1)
+        assert self.calls_of_a_step(optim, params, calls) == [(6, 4)]
+        assert self.calls_of_a_step(optim, params[:1], calls) == [(6, 4)]
+        params[1].grad = None
+        assert self.calls_of_a_step(optim, params[:1], calls) == [(3, 4)]
+        added = torch.zeros(1, 4, requires_grad=True)
+        optim.add_param_group({"params": [added]})
+        assert self.calls_of_a_step(optim, [*params, added], calls) == [(1, 4), (6, 4)]
+        optim.param_groups[0]["params"].append(optim.param_groups.pop()["params"][0])
+        optim._schedules.pop()
+        assert self.calls_of_a_step(optim, [*params, added], calls) == [(7, 4)]
+
+    def test_follow_dtype_shape_and_param_ndim(self, counted: tuple[Any, list[tuple[int, ...]]]):
+        watched, calls = counted
+        params = [torch.zeros(3, 4, requires_grad=True) for _ in range(2)]
+        optim = ParamTransformingOptimizer(params, transforms=[watched()], lr=0.1)
+        assert self.calls_of_a_step(optim, params, calls) == [(6, 4)]
+        optim.param_groups[0]["param_ndim"] = 2
+        assert self.calls_of_a_step(optim, params, calls) == [(2, 3, 4)]
+        for p in params:
+            p.grad = None
+        params[0].data = params[0].data.double()
+        assert self.calls_of_a_step(optim, params, calls) == [(1, 3, 4), (1, 3, 4)]
+        for p in params:
+            p.grad = None
+            p.data = torch.zeros(2, 6)
+        assert self.calls_of_a_step(optim, params, calls) == [(2, 2, 6)]
+
+    def test_follow_settings(self, counted: tuple[Any, list[tuple[int, ...]]]):
+        watched, calls = counted
+        x = torch.zeros(3, requires_grad=True)
+        optim = ParamTransformingOptimizer([x], transforms=[watched()], lr=1.0)
+        self.calls_of_a_step(optim, [x], calls)
+        optim.param_groups[0]["watched.by"] = 5.0
+        self.calls_of_a_step(optim, [x], calls)
+        assert x.tolist() == [-6.0] * 3
+
+    def test_follow_counters_that_part(self):
+        """Two parameters of which one misses a step are no longer of one count."""
+        together, alone = ([torch.ones(2, 3, requires_grad=True) for _ in range(2)] for _ in "ab")
+        optim = ParamTransformingOptimizer(together, transforms=[transforms.adam()], lr=0.1)
+        others = apart(alone, transforms.adam(), lr=0.1)
+        for step in range(5):
+            give_gradients(together, step)
+            give_gradients(alone, step)
+            if step == 2:
+                together[0].grad = alone[0].grad = None
+            optim.step()
+            for other in others:
+                other.step()
+        for a, b in zip(together, alone, strict=True):
+            torch.testing.assert_close(a, b)
+        steps = [float(optim.state[p]["adam"]["step"]) for p in together]
+        assert steps == [4.0, 5.0]
+
+    @pytest.mark.parametrize("copied", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
+    def test_are_not_copied(self, copied: Any):
+        params = parameters()
+        optim = ParamTransformingOptimizer(
+            params, transforms=[transforms.l2_norm()], lr=0.1, strict_ndim=False
+        )
+        give_gradients(params, 0)
+        optim.step()
+        twin = copied(optim)
+        assert optim._buckets.plans
+        assert not twin._buckets.plans
+        ours, theirs = ([p for g in o.param_groups for p in g["params"]] for o in (optim, twin))
+        give_gradients(ours, 1)
+        give_gradients(theirs, 1)
+        optim.step()
+        twin.step()
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_only_the_changed_tensor_is_written_back():
+    """A projection that finds every item inside leaves the version of the parameters."""
+    params = [torch.full((2, 3), 0.1, requires_grad=True) for _ in range(3)]
+    optim = ParamTransformingOptimizer(params, transforms=[transforms.l2_ball()], lr=0.0)
+    versions = [p._version for p in params]
+    optim.project()
+    assert [p._version for p in params] == versions

@@ -1,0 +1,352 @@
+"""Links run over buckets: like items of many parameters are one call of the transform."""
+
+from collections.abc import Hashable, Mapping
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch._utils import _flatten_dense_tensors as flatten
+from torch._utils import _unflatten_dense_tensors as unflatten
+from torch.nn import Parameter
+
+from xformopt.optim.batching import batch_shape, batched, dense_or_values, identity
+from xformopt.transforms.link import INHERIT, Link
+
+SMALL = 2**19
+"""Bytes below which tensors on the CPU are gathered: there a call costs more than a copy."""
+
+SLAB = 2**22
+"""Bytes of a gathered or cut batch on the CPU: what its caches hold."""
+
+BUCKET = 2**27
+"""Bytes of a gathered batch elsewhere."""
+
+Columns = list[list[Tensor]]
+"""What a transform is given: for each of its tensors, a list over the parameters."""
+
+
+class Part(NamedTuple):
+    """What is one call: parameters by position, and the shape they are seen in together."""
+
+    positions: list[int]
+    shape: tuple[int, ...]
+    sizes: list[int]
+    """The number of items of each, where they have the shape of their items; else empty."""
+    slab: int = 0
+    """The number of items of a call, where a parameter is cut; 0 where it is not."""
+
+
+class Plan(NamedTuple):
+    """How a link runs over a group, as long as the group's `layout` stays."""
+
+    layout: Hashable
+    as_they_are: list[int]
+    """The positions of parameters that the transform takes one by one, in their own shape."""
+    parts: list[Part]
+
+
+class Buckets:
+    """Runs links over parameter groups, by plans that are made once."""
+
+    def __init__(self) -> None:
+        """Start without plans."""
+        self.plans: dict[tuple[str, int], Plan] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle no plans: they are made anew."""
+        return {"plans": {}}
+
+    def run(
+        self,
+        name: str,
+        link: Link,
+        group: Mapping[str, Any],
+        state: Mapping[Tensor, Any],
+        raw: Mapping[Tensor, Tensor],
+        strict: bool,
+    ) -> None:
+        """Apply a link to the parameters of a group, with the settings that the group holds."""
+        settings, param_ndim = group_settings(name, link, group)
+        params = _taking_part(name, link, group, settings)
+        if not params:
+            return
+        columns = _columns(name, link, params, state, raw)
+        if torch.compiler.is_compiling():
+            _run_plainly(name, link, params, columns, settings, (param_ndim, strict))
+            return
+        alone = link.transform.draws(settings) or not all(map(_is_plain, params))
+        key, layout = (
+            (name, id(group)),
+            (alone, param_ndim, strict, *_layout(link, params, columns)),
+        )
+        plan = self.plans.get(key)
+        is_new = plan is None or plan.layout != layout
+        if plan is None or is_new:
+            shapes = [batch_shape(p.shape, param_ndim, strict) for p in params]
+            plan = self.plans[key] = _plan(layout, link, columns, shapes, alone)
+        _run_as_they_are(name, link, columns, plan.as_they_are, settings, check=is_new)
+        for part in plan.parts:
+            chosen = [[column[i] for i in part.positions] for column in columns]
+            if len(part.positions) > 1:
+                _run_gathered(name, link, chosen, part, settings, check=is_new)
+            else:
+                _run_alone(name, link, [c[0] for c in chosen], part, settings, check=is_new)
+
+
+def run_optimizer_link(name: str, link: Link, groups: list[Any]) -> None:
+    """Apply a link of scope 'optimizer' to all gradients at once."""
+    settings, _ = group_settings(name, link, groups[0])
+    params = [p for group in groups for p in group["params"] if takes_part(p, link)]
+    if params:
+        grads = [dense_or_values(p) for p in params]
+        _call(name, link, [grads], settings, check=False)
+
+
+def takes_part(param: Tensor, link: Link) -> bool:
+    """Return whether a link acts on a parameter as it is now."""
+    reads_grad = link.transform.tensors != ("param",)
+    return param.numel() > 0 and not (param.grad is None and reads_grad)
+
+
+def group_settings(name: str, link: Link, group: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Return the settings of a link in a group, and its `param_ndim`."""
+    settings = {key: group[f"{name}.{key}"] for key in link.settings}
+    param_ndim = settings.pop("param_ndim")
+    settings.update(link.resources)
+    link.transform.check(settings)
+    return settings, group["param_ndim"] if param_ndim == INHERIT else param_ndim
+
+
+def link_buffers(name: str, link: Link, param: Tensor, state: Mapping[Tensor, Any]) -> list[Tensor]:
+    """Return the buffers of a link for a parameter, made where they are not there yet."""
+    if not link.transform.state:
+        return []
+    held = state[param].setdefault(name, {})
+    for key, initialise in link.transform.state.items():
+        if key not in held:
+            held[key] = initialise(param.detach())
+    return [held[key] for key in link.transform.state]
+
+
+def _taking_part(
+    name: str, link: Link, group: Mapping[str, Any], settings: dict[str, Any]
+) -> list[Tensor]:
+    """Return the parameters that a link acts on; it is done with those of sparse gradient."""
+    if "grad" not in link.transform.tensors:
+        return [p for p in group["params"] if takes_part(p, link)]
+    params = [p for p in group["params"] if p.grad is not None and p.numel()]
+    sparse = [p for p in params if p.grad.is_sparse]
+    for p in sparse:
+        values = _sparse_values(p, link)
+        _call(name, link, [values.view(-1, 1)], settings, check=True)
+    return [p for p in params if not p.grad.is_sparse] if sparse else params
+
+
+def _columns(
+    name: str,
+    link: Link,
+    params: list[Tensor],
+    state: Mapping[Tensor, Any],
+    raw: Mapping[Tensor, Tensor],
+) -> Columns:
+    given = {
+        "param": lambda: params,
+        "grad": lambda: [p.grad for p in params],
+        "raw_grad": lambda: [raw[p] for p in params],
+    }
+    columns: list[Any] = [given[tensor]() for tensor in link.transform.tensors]
+    if link.transform.state:
+        buffers = [link_buffers(name, link, p, state) for p in params]
+        columns += map(list, zip(*buffers, strict=True))
+    return columns
+
+
+_KIND = attrgetter("shape", "dtype", "device")
+
+
+def _layout(link: Link, params: list[Tensor], columns: Columns) -> tuple[Hashable, ...]:
+    """Return what a plan hangs on: the parameters, their layout, and how far counters differ."""
+    layout: list[Hashable] = [*map(id, params), *map(_KIND, params)]
+    for k, column in enumerate(columns):
+        if k in link.transform.counters:
+            counts = [float(x) for x in column]
+            layout.append(tuple(count - counts[0] for count in counts))
+        else:
+            layout += map(Tensor.is_contiguous, column)
+    return tuple(layout)
+
+
+def _plan(
+    layout: Hashable, link: Link, columns: Columns, shapes: list[tuple[int, ...]], alone: bool
+) -> Plan:
+    """Cut a group into what is one call each: large tensors alone, small ones of like items."""
+    plan, gathering = Plan(layout, [], []), dict[Hashable, list[int]]()
+    for i, shape in enumerate(shapes):
+        tensors = [column[i] for column in columns]
+        counts = [tensors[k] for k in link.transform.counters]
+        sized = tensors[: len(tensors) - len(counts)]
+        first = tensors[0]
+        bytes_, on_cpu = first.numel() * first.element_size(), first.device.type == "cpu"
+        small, most = (SMALL, SLAB) if on_cpu else (BUCKET, BUCKET)
+        whole = not alone and all(x.is_contiguous() for x in tensors)
+        elementwise = on_cpu and link.transform.elementwise
+        if (
+            whole
+            and bytes_ <= small
+            and not elementwise
+            and all(x.numel() == first.numel() for x in sized)
+        ):
+            key = (shape[1:], *((x.dtype, x.device) for x in sized), *map(float, counts))
+            held = gathering.setdefault(key, [])
+            if held and (len(held) + 1) * bytes_ > most:
+                plan.parts.append(_together(held, shapes, columns, link.transform.counters))
+                held.clear()
+            held.append(i)
+        elif whole and on_cpu and bytes_ > 2 * SLAB and not counts:
+            plan.parts.append(Part([i], shape, [], max(1, SLAB * shape[0] // bytes_)))
+        elif all(x.shape == shape for x in tensors):
+            plan.as_they_are.append(i)
+        else:
+            plan.parts.append(Part([i], shape, []))
+    plan.parts.extend(
+        _together(held, shapes, columns, link.transform.counters)
+        for held in gathering.values()
+        if held
+    )
+    return plan
+
+
+def _together(
+    held: list[int], shapes: list[tuple[int, ...]], columns: Columns, counters: list[int]
+) -> Part:
+    sizes = [shapes[i][0] for i in held]
+    whole = [column for k, column in enumerate(columns) if k not in counters]
+    same = all(column[i].shape == shapes[i] for i in held for column in whole)
+    return Part(list(held), (sum(sizes), *shapes[held[0]][1:]), sizes if same else [])
+
+
+def _run_plainly(
+    name: str,
+    link: Link,
+    params: list[Tensor],
+    columns: Columns,
+    settings: dict[str, Any],
+    seen: tuple[int | None, bool],
+) -> None:
+    """Call the transform for one parameter after the other, for a compiler to fuse."""
+    for p, *tensors in zip(params, *columns, strict=True):
+        shape = batch_shape(p.shape, *seen)
+        with batched(*tensors, shape=shape) as batches:
+            link.transform.fn(*batches, **settings)
+
+
+def _run_alone(
+    name: str,
+    link: Link,
+    tensors: list[Tensor],
+    part: Part,
+    settings: dict[str, Any],
+    *,
+    check: bool,
+) -> None:
+    """Call the transform for one parameter; on the CPU in slabs of items that its caches hold."""
+    with batched(*tensors, shape=part.shape) as batches:
+        if not part.slab:
+            _call(name, link, batches, settings, check)
+            return
+        for slab in zip(*(batch.split(part.slab) for batch in batches), strict=True):
+            _call(name, link, list(slab), settings, check)
+
+
+def _run_gathered(
+    name: str,
+    link: Link,
+    columns: Columns,
+    part: Part,
+    settings: dict[str, Any],
+    *,
+    check: bool,
+) -> None:
+    """Call the transform for several parameters at once, and write back what it changed."""
+    gathered = [k not in link.transform.counters for k in range(len(columns))]
+    batches = [
+        _gather(column, part) if whole else column[0]
+        for column, whole in zip(columns, gathered, strict=True)
+    ]
+    versions = [batch._version for batch in batches]
+    _call(name, link, batches, settings, check)
+    for column, batch, version, whole in zip(columns, batches, versions, gathered, strict=True):
+        if batch._version == version:
+            continue
+        if not whole:
+            torch.ops.aten._foreach_copy_(column[1:], [batch] * (len(column) - 1))
+        elif part.sizes:
+            torch.split_with_sizes_copy(batch, part.sizes, out=column)
+        else:
+            torch.ops.aten._foreach_copy_(column, list(unflatten(batch.view(-1), column)))
+
+
+def _gather(column: list[Tensor], part: Part) -> Tensor:
+    return torch.cat(column) if part.sizes else flatten(column).view(part.shape)
+
+
+def _run_as_they_are(
+    name: str,
+    link: Link,
+    columns: Columns,
+    positions: list[int],
+    settings: dict[str, Any],
+    *,
+    check: bool,
+) -> None:
+    """Call the transform for one parameter after the other, with nothing to reshape."""
+    if check:
+        for i in positions:
+            _call(name, link, [column[i] for column in columns], settings, check)
+        return
+    fn = link.transform.fn
+    chosen = columns
+    if len(positions) < len(columns[0]):
+        chosen = [[column[i] for i in positions] for column in columns]
+    try:
+        for tensors in zip(*chosen, strict=True):
+            fn(*tensors, **settings)
+    except Exception as error:
+        error.add_note(f"in the transform `{name}`, which is {link}")
+        raise
+
+
+def _is_plain(x: Tensor) -> bool:
+    return type(x) in (Tensor, Parameter)
+
+
+def _call(name: str, link: Link, tensors: list[Any], settings: dict[str, Any], check: bool) -> None:
+    """Call the transform; a new plan checks that it writes in place and nothing else."""
+    first = tensors[0]
+    before = identity(first) if check and isinstance(first, Tensor) else None
+    try:
+        returned = link.transform.fn(*tensors, **settings)
+    except Exception as error:
+        error.add_note(f"in the transform `{name}`, which is {link}")
+        raise
+    if returned is None and before and identity(first) != before:
+        returned = first
+    if returned is not None:
+        shape = tuple(before[1] if before else ())
+        raise ValueError(
+            f"transform `{link.transform.name}` must write to `{link.transform.target}` in place "
+            f"and return nothing, for a batch of shape {shape}; it returned or replaced it by a "
+            f"{type(returned).__name__}"
+        )
+
+
+def _sparse_values(param: Tensor, link: Link) -> Tensor:
+    transform = link.transform
+    if transform.elementwise and transform.tensors == ("grad",) and not transform.state:
+        return dense_or_values(param)
+    raise ValueError(
+        f"transform `{link.transform.name}` cannot act on the sparse gradient of a parameter of "
+        f"shape {tuple(param.shape)}: only stateless elementwise ones such as `sign` can; put the "
+        "parameter under another optimizer, or make its gradient dense"
+    )
