@@ -62,13 +62,6 @@ def to_batch(x: Tensor, param_ndim: int | None, *, strict_ndim: bool = True) -> 
     return batch
 
 
-def shares_memory(x: Tensor, y: Tensor) -> bool:
-    """Return whether a reshaped tensor is a view; a compiler, which has no addresses, guesses."""
-    if torch.compiler.is_compiling():
-        return x.is_contiguous()
-    return x.data_ptr() == y.data_ptr()
-
-
 @contextmanager
 def batched(*tensors: Tensor, shape: tuple[int, ...]) -> Iterator[list[Tensor]]:
     """Give the tensors in `shape`; what was copied because no view was possible is written back.
@@ -79,7 +72,7 @@ def batched(*tensors: Tensor, shape: tuple[int, ...]) -> Iterator[list[Tensor]]:
     versions = [batch._version for batch in batches]
     yield batches
     for x, batch, version in zip(tensors, batches, versions, strict=True):
-        if batch._version != version and not shares_memory(x, batch):
+        if batch._version != version and x.data_ptr() != batch.data_ptr():
             x.copy_(batch.view(x.shape))
 
 
@@ -120,5 +113,4 @@ def dense_or_values(param: Tensor) -> Tensor:
 
 def identity(x: Tensor) -> tuple[Any, ...]:
     """Return what a transform must leave as it is: memory, shape, dtype and strides."""
-    address = 0 if torch.compiler.is_compiling() else x.data_ptr()
-    return address, x.shape, x.dtype, x.stride()
+    return x.data_ptr(), x.shape, x.dtype, x.stride()

@@ -1,6 +1,7 @@
 """Links run over buckets: like items of many parameters are one call of the transform."""
 
 from collections.abc import Hashable, Mapping
+from math import prod
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from torch._utils import _unflatten_dense_tensors as unflatten
 from torch.nn import Parameter
 
 from xformopt.optim.batching import batch_shape, batched, dense_or_values, identity
+from xformopt.optim.sharded import Shards, is_sharded
 from xformopt.transforms.link import INHERIT, Link
 
 SMALL = 2**19
@@ -75,7 +77,12 @@ class Buckets:
         if torch.compiler.is_compiling():
             _run_plainly(name, link, params, columns, settings, (param_ndim, strict))
             return
-        alone = link.transform.draws(settings) or not all(map(_is_plain, params))
+        draws = link.transform.draws(settings)
+        shards = None
+        if any(map(is_sharded, params)):
+            shards = Shards(link, columns, param_ndim, strict, draws)
+            columns = shards.columns
+        alone = draws or not all(map(_is_plain, columns[0]))
         key, layout = (
             (name, id(group)),
             (alone, param_ndim, strict, *_layout(link, params, columns)),
@@ -83,7 +90,7 @@ class Buckets:
         plan = self.plans.get(key)
         is_new = plan is None or plan.layout != layout
         if plan is None or is_new:
-            shapes = [batch_shape(p.shape, param_ndim, strict) for p in params]
+            shapes = [batch_shape(x.shape, param_ndim, strict) for x in columns[0]]
             plan = self.plans[key] = _plan(layout, link, columns, shapes, alone)
         _run_as_they_are(name, link, columns, plan.as_they_are, settings, check=is_new)
         for part in plan.parts:
@@ -92,6 +99,8 @@ class Buckets:
                 _run_gathered(name, link, chosen, part, settings, check=is_new)
             else:
                 _run_alone(name, link, [c[0] for c in chosen], part, settings, check=is_new)
+        if shards:
+            shards.write_back()
 
 
 def run_optimizer_link(name: str, link: Link, groups: list[Any]) -> None:
@@ -237,8 +246,11 @@ def _run_plainly(
     """Call the transform for one parameter after the other, for a compiler to fuse."""
     for p, *tensors in zip(params, *columns, strict=True):
         shape = batch_shape(p.shape, *seen)
-        with batched(*tensors, shape=shape) as batches:
-            link.transform.fn(*batches, **settings)
+        batches = [x.reshape(shape) if x.numel() == prod(shape) else x for x in tensors]
+        link.transform.fn(*batches, **settings)
+        for x, batch in zip(tensors, batches, strict=True):
+            if not x.is_contiguous():
+                x.copy_(batch.view(x.shape))
 
 
 def _run_alone(

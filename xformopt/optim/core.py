@@ -165,6 +165,7 @@ class ParamTransformingOptimizer(Optimizer):
         The pre-step transforms run after each call of the closure. With lr 0 and gradients of zero,
         as `torch.distributed.checkpoint` makes them to have the state filled, none of them runs.
         """
+        self._check_compilable()
         primes = closure is None and self._only_primes()
         try:
             if primes:
@@ -173,7 +174,7 @@ class ParamTransformingOptimizer(Optimizer):
                 self._apply_pre_step_transform_()
             if closure is None:
                 self._link_state.hide(self.state)
-                loss = self.inner_opt.step()
+                loss = self._inner_step()
             else:
                 loss = self.inner_opt.step(self._transforming(closure))
         finally:
@@ -183,6 +184,27 @@ class ParamTransformingOptimizer(Optimizer):
         self._apply_post_step_transform_()
         self._count_step()
         return loss
+
+    def _check_compilable(self) -> None:
+        """Refuse to trace the first step, in which a compiler would lose buffers it makes."""
+        if not (torch.compiler.is_compiling() and self._link_state.keys):
+            return
+        held = [self.state.get(p, {}) for group in self.param_groups for p in group["params"]]
+        if not any(key in entry for entry in held for key in self._link_state.keys):
+            raise RuntimeError(
+                "links that keep state need one step before `torch.compile`, which makes their "
+                "buffers: call `optimizer.step()` once, then compile it"
+            )
+
+    def _inner_step(self) -> Any:
+        """Make the inner step; under a compiler, past the wrapper in which torch breaks graphs."""
+        if not torch.compiler.is_compiling():
+            return self.inner_opt.step()
+        step: Any = type(self.inner_opt).step
+        while hasattr(step, "__wrapped__"):
+            step = step.__wrapped__
+        with torch.no_grad():
+            return step(self.inner_opt)
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group, with the defaults of inner and transforming optimizer, checked."""
@@ -213,6 +235,14 @@ class ParamTransformingOptimizer(Optimizer):
         self.inner_opt.load_state_dict(self._with_missing_keys(state_dict))
         for hook in self._optimizer_load_state_dict_post_hooks.values():
             hook(self)
+
+    def train(self) -> None:
+        """Put an inner optimizer that has modes, such as a schedule-free one, into training."""
+        getattr(self.inner_opt, "train", lambda: None)()
+
+    def eval(self) -> None:
+        """Put an inner optimizer that has modes into evaluation."""
+        getattr(self.inner_opt, "eval", lambda: None)()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and copy need: the inner optimizer and what subclasses set."""
@@ -308,9 +338,10 @@ class ParamTransformingOptimizer(Optimizer):
         return {**state_dict, "param_groups": filled}
 
     def _run_hook(self, name: str) -> None:
-        hook = getattr(self, name)
-        if getattr(hook, "__func__", None) is getattr(ParamTransformingOptimizer, name):
+        inherited = getattr(type(self), name) is getattr(ParamTransformingOptimizer, name)
+        if inherited and name not in self.__dict__:
             return
+        hook = getattr(self, name)
         label = f"{type(self).__name__}.{name}"
         before = name == "_pre_step_transform_"
         for group in self.param_groups:

@@ -124,6 +124,16 @@ class RoutedOptimizer(Optimizer):
             optimizer.step()
         return loss
 
+    def train(self) -> None:
+        """Put inner optimizers that have modes into training."""
+        for optimizer in self.optimizers.values():
+            optimizer.train()
+
+    def eval(self) -> None:
+        """Put inner optimizers that have modes into evaluation."""
+        for optimizer in self.optimizers.values():
+            optimizer.eval()
+
     def project(self) -> None:
         """Apply the post-step transforms of every route now, without a step."""
         for optimizer in self.optimizers.values():

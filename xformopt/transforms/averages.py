@@ -93,6 +93,6 @@ def grokfast(
 
     Source: Lee et al. 2024, Grokfast, arXiv:2405.20233, algorithm 1.
     """
-    average.lerp_(grad, 1 - decay if step > 0 else 1.0)
+    average.copy_(torch.where(step > 0, average, grad)).lerp_(grad, 1 - decay)
     step.add_(1)
     grad.add_(average, alpha=amplify)

@@ -25,8 +25,8 @@ def param_ema(param: Tensor, average: Tensor, step: Tensor, *, decay: Fraction =
     Source: Polyak & Juditsky 1992, Acceleration of Stochastic Approximation by Averaging.
     """
     step.add_(1)
-    seen = 1 - decay ** float(step)
-    average.lerp_(param, (1 - decay) / seen if seen > 0 else 1 / float(step))
+    weight = (1 - decay) / (1 - decay ** float(step)) if decay < 1 else 1 / float(step)
+    average.lerp_(param, weight)
 
 
 @transform(state={"slow": torch.clone, "step": "counter"})
@@ -46,7 +46,11 @@ def lookahead(
     Source: Zhang et al. 2019, Lookahead Optimizer, arXiv:1907.08610.
     """
     step.add_(1)
-    if float(step) % every == 0:
+    if torch.compiler.is_compiling():
+        is_due = step % every == 0
+        slow.copy_(torch.where(is_due, slow.lerp(param, alpha), slow))
+        param.copy_(torch.where(is_due, slow, param))
+    elif float(step) % every == 0:
         slow.lerp_(param, alpha)
         param.copy_(slow)
 

@@ -1,0 +1,122 @@
+"""`torch.compile(optimizer.step, fullgraph=True)`: one graph, the same numbers, few recompiles."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._dynamo.testing import CompileCounter
+from torch.optim import SGD, Adam
+
+from xformopt import ParamTransformingOptimizer, testing, transforms
+from xformopt import transforms as T
+from xformopt.schedules import linear
+from xformopt.transforms import Link
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Dynamo detected a call"),
+]
+Change = Callable[[ParamTransformingOptimizer, int], None]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def steps(
+    links: list[Link], InnerOpt: Any, lr: Any, change: Change = lambda optim, step: None
+) -> list[int]:
+    """Make six steps, all but the first compiled, checked; return the graphs made by then."""
+    counter = CompileCounter()
+    compiled, eager = ([torch.randn(4, 3), torch.randn(3)] for _ in range(2))
+    for a, b in zip(compiled, eager, strict=True):
+        b.copy_(a).requires_grad_()
+        a.requires_grad_()
+    settings: dict[str, Any] = {"transforms": links, "lr": lr, "strict_ndim": False}
+    optim = ParamTransformingOptimizer(compiled, InnerOpt, **settings)
+    twin = ParamTransformingOptimizer(eager, InnerOpt, **settings)
+    step: Any = torch.compile(optim.step, backend=counter, fullgraph=True)
+    graphs = []
+    for i in range(6):
+        gradients = [torch.randn_like(p) for p in compiled]
+        for params in (compiled, eager):
+            give(params, gradients)
+        change(optim, i)
+        change(twin, i)
+        (step if i else optim.step)()
+        twin.step()
+        graphs.append(counter.frame_count)
+    for a, b in zip(compiled, eager, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    return graphs
+
+
+def give(params: list[Tensor], gradients: list[Tensor]) -> None:
+    for p, gradient in zip(params, gradients, strict=True):
+        p.grad = gradient.clone()
+
+
+@pytest.mark.parametrize("name", transforms.names())
+def test_every_transform_in_one_graph(name: str):
+    made = transforms.get(name)
+    calm: dict[str, dict[str, Any]] = {
+        "gradient_noise": {"variance": 0.0}, "random_sparse": {"q": 0.0},
+    }  # fmt: skip
+    settings = calm.get(name, {})
+    assert steps([made(**settings)], SGD, 0.1)[-1] == 1
+
+
+@pytest.mark.parametrize("links", [[T.sign()], [T.momentum(), T.l2_norm(), T.l2_ball()]])
+@pytest.mark.parametrize("lr", [0.1, torch.tensor(0.1)], ids=["float", "tensor"])
+@pytest.mark.parametrize("InnerOpt", [SGD, Adam])
+def test_around_sgd_and_adam(InnerOpt: Any, lr: Any, links: list[Link]):
+    assert steps(links, InnerOpt, lr)[-1] == 1
+
+
+class TestRecompiles:
+    """torch makes a number dynamic the first time it changes; from then on it compiles no more."""
+
+    def test_by_a_changed_lr(self):
+        def change(optim: ParamTransformingOptimizer, step: int) -> None:
+            optim.param_groups[0]["lr"] = 0.1 / (step + 1)
+
+        assert steps([T.sign()], SGD, 0.1, change) == [0, 1, 2, 2, 2, 2]
+
+    def test_never_by_a_tensor_lr(self):
+        def change(optim: ParamTransformingOptimizer, step: int) -> None:
+            optim.param_groups[0]["lr"].fill_(0.1 / (step + 1))
+
+        assert steps([T.sign()], Adam, torch.tensor(0.1), change) == [0, 1, 1, 1, 1, 1]
+
+    def test_by_a_scheduled_setting(self):
+        links = [T.l2_ball(radius=linear(1.0, 0.1, steps=5))]
+        assert steps(links, SGD, 0.1) == [0, 1, 2, 2, 2, 2]
+
+
+def test_buffers_must_be_there():
+    x = torch.ones(3, requires_grad=True)
+    x.grad = torch.ones(3)
+    optim = ParamTransformingOptimizer([x], lr=0.1, transforms=[T.momentum()])
+    step: Any = torch.compile(optim.step, backend="eager", fullgraph=True)
+    with pytest.raises(Exception, match="links that keep state need one step before"):
+        step()
+
+
+def test_random_ones_draw_in_the_graph():
+    assert testing.is_random(T.gradient_noise)
+    x = torch.zeros(1000, requires_grad=True)
+    x.grad = torch.zeros(1000)
+    optim = ParamTransformingOptimizer(
+        [x], lr=1.0, transforms=[T.gradient_noise(variance=1.0, decay=0.0)], param_ndim=None
+    )
+    optim.step()
+    before = x.detach().clone()
+    x.grad.zero_()
+    step: Any = torch.compile(optim.step, backend="eager", fullgraph=True)
+    step()
+    assert (x - before).std().item() == pytest.approx(1.0, abs=0.1)

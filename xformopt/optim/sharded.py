@@ -1,0 +1,82 @@
+"""DTensor parameters: links run on local shards where items are whole there, else on the whole."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from xformopt.optim.batching import item_ndim
+from xformopt.transforms.link import Link
+
+Columns = list[list[Tensor]]
+
+
+def is_sharded(x: Any) -> bool:
+    """Return whether `x` is a DTensor; where none was ever made, its module is not imported."""
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(x, module.DTensor)
+
+
+class Shards:
+    """The local view of what a link is given for sharded parameters, and the way back.
+
+    Items that lie whole on each rank, as rows of shards on dim 0, are taken there without
+    communication; others are gathered, transformed on every rank alike, and cut again.
+    """
+
+    def __init__(
+        self, link: Link, columns: Columns, param_ndim: int | None, strict: bool, draws: bool
+    ) -> None:
+        """Make `columns` of local tensors."""
+        self.gathered: list[tuple[Any, Tensor]] = []
+        self.columns: Columns = [[] for _ in columns]
+        for tensors in zip(*columns, strict=True):
+            if is_sharded(tensors[0]):
+                _refuse_draws(link, draws)
+                whole = link.transform.elementwise or _items_are_whole(
+                    tensors[0], item_ndim(tensors[0].shape, param_ndim, strict)
+                )
+                tensors = [self._local(x, whole) for x in tensors]
+            for column, x in zip(self.columns, tensors, strict=True):
+                column.append(x)
+
+    def write_back(self) -> None:
+        """Put the shards of what was gathered and transformed where they came from."""
+        from torch.distributed.tensor import DTensor, Replicate
+
+        for x, full in self.gathered:
+            everywhere = [Replicate()] * x.device_mesh.ndim
+            whole = DTensor.from_local(full, x.device_mesh, everywhere, run_check=False)
+            x.to_local().copy_(whole.redistribute(placements=x.placements).to_local())
+
+    def _local(self, x: Any, whole: bool) -> Tensor:
+        if not is_sharded(x):
+            return x
+        if whole and not any(placement.is_partial() for placement in x.placements):
+            return x.to_local()
+        full = x.full_tensor()
+        self.gathered.append((x, full))
+        return full
+
+
+def _items_are_whole(x: Any, item_dims: int) -> bool:
+    """Return whether every rank holds whole items, and some: none may be left without a call."""
+    sizes: Sequence[int] = x.device_mesh.shape
+    for placement, ranks in zip(x.placements, sizes, strict=True):
+        if placement.is_replicate():
+            continue
+        if not placement.is_shard() or placement.dim >= x.ndim - item_dims:
+            return False
+        rows = x.shape[placement.dim]
+        if -(-rows // ranks) * (ranks - 1) >= rows:
+            return False
+    return True
+
+
+def _refuse_draws(link: Link, draws: bool) -> None:
+    if draws:
+        raise ValueError(
+            f"transform `{link.transform.name}` draws random numbers, which would differ between "
+            "the ranks that hold a sharded parameter; apply it before sharding, or leave it out"
+        )
