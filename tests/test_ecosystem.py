@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 import pytest
+import schedulefree
 import torch
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
@@ -122,3 +123,63 @@ class TestDistributedCheckpoint:
         assert all(
             torch.equal(a, b) for a, b in zip(twin.parameters(), model.parameters(), strict=True)
         )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"maximize": True},
+        {"foreach": True},
+        {"foreach": False},
+        {"fused": True},
+        {"differentiable": False},
+        {"lr": torch.tensor(0.05)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("inner", [SGD, Adam])
+def test_settings_pass_through(inner: Any, settings: dict[str, Any]):
+    settings = {"lr": 0.1, **settings}
+    if inner is SGD and isinstance(settings["lr"], Tensor):
+        settings["fused"] = True
+    bare, wrapped = (torch.ones(3, requires_grad=True) for _ in range(2))
+    native, optim = (
+        inner([bare], **settings),
+        ParamTransformingOptimizer([wrapped], inner, **settings),
+    )
+    for step in range(3):
+        for x, o in ((bare, native), (wrapped, optim)):
+            o.zero_grad(set_to_none=step != 1)
+            (x * torch.tensor([1.0, -2.0, 3.0])).square().sum().backward()
+            o.step()
+    assert torch.equal(bare, wrapped)
+    key, value = list(settings.items())[-1]
+    assert optim.param_groups[0][key] is value
+
+
+def test_zero_grad_as_asked_for():
+    x = torch.ones(2, requires_grad=True)
+    optim = ParamTransformingOptimizer([x], lr=0.1)
+    x.grad = torch.ones(2)
+    optim.zero_grad(set_to_none=False)
+    assert x.grad is not None
+    assert x.grad.tolist() == [0.0, 0.0]
+    optim.zero_grad()
+    assert x.grad is None
+
+
+def test_schedule_free_modes_are_passed_on():
+    bare, wrapped = (torch.ones(3, requires_grad=True) for _ in range(2))
+    native = schedulefree.SGDScheduleFree([bare], lr=0.1)
+    optim = ParamTransformingOptimizer([wrapped], schedulefree.SGDScheduleFree, lr=0.1)
+    for _ in range(3):
+        for x, o in ((bare, native), (wrapped, optim)):
+            o.train()
+            o.zero_grad()
+            x.square().sum().backward()
+            o.step()
+            o.eval()
+    assert torch.equal(bare, wrapped)
+    averaged = wrapped.detach().clone()
+    optim.train()
+    assert not torch.equal(wrapped, averaged)
