@@ -16,7 +16,7 @@ from xformopt.optim.inner import without_leftovers
 from xformopt.transforms.settings import close_matches
 
 CONF = Path(__file__).parent.parent / "conf"
-KEYS = ("seed", "device", "threads", "trainer", "task", "optim")
+KEYS = ("seed", "device", "threads", "pictures", "trainer", "task", "optim")
 COUNTS = ("epochs", "steps", "eval_every")
 CHAIN = "optim/transforms"
 
@@ -53,6 +53,8 @@ def check_config(cfg: DictConfig) -> None:
             f" makes it, got {cfg.optim.transforms}"
         )
     check_count("threads", cfg.threads, optional=True)
+    if not isinstance(cfg.pictures, bool):
+        raise ValueError(f"`pictures` must be true or false, got {cfg.pictures!r}")
     if not _is_int(cfg.seed) or not 0 <= cfg.seed < 2**63:
         raise ValueError(f"`seed` must be an int in [0, 2**63), got {cfg.seed!r}")
 

@@ -35,5 +35,5 @@ def as_rows(summary: dict[str, Any], path: Path) -> list[tuple[str, str]]:
         (f"best {goal}", f"{summary['best'][goal]:.4g} at step {summary['best']['step']}"),
         ("seconds", f"{summary['seconds']:.1f} on {summary['device']}"),
         ("folder", os.path.relpath(path) if inside else str(path)),
-        ("pictures", ", ".join(summary["pictures"])),
+        ("pictures", ", ".join(summary["pictures"]) or "none"),
     ]

@@ -65,7 +65,8 @@ def _train(cfg: DictConfig, device: torch.device, folder: RunFolder, summary: Su
         if task.goal.better(line[task.goal.metric], best[task.goal.metric]):
             best = line
     summary.update(final=history[-1], best=best)
-    summary["pictures"] = [path.name for path in _draw(task, folder, history)]
+    pictures = _draw(task, folder, history) if cfg.pictures else []
+    summary["pictures"] = [path.name for path in pictures]
 
 
 def _build_optimizer(cfg: DictConfig, task: Task) -> Optimizer:
@@ -110,7 +111,8 @@ def set_up(cfg: DictConfig) -> torch.device:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(device.type == "cuda", warn_only=True)
+    if device.type == "cuda":  # only there does it change anything, and it imports the compiler
+        torch.use_deterministic_algorithms(True, warn_only=True)
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     random.seed(cfg.seed)

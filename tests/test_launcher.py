@@ -139,6 +139,12 @@ class TestRunFolder:
         by_step = cli("trainer.steps=4", "trainer.batch_size=500", "trainer.eval_every=2")
         assert [line["step"] for line in by_step.metrics] == [0, 2, 4]
 
+    def test_without_pictures(self, cli: Any):
+        result = cli(*SHORT, "pictures=false")
+        assert result.status == 0
+        assert result.read("summary.json")["pictures"] == []
+        assert not list(result.folder.glob("*.png"))
+
     def test_config_holds_only_what_is_read(self, cli: Any):
         result = cli(*SHORT, "optim.inner._target_=torch.optim.Adagrad")
         inner = OmegaConf.load(result.folder / "config.yaml").optim.inner
@@ -308,7 +314,7 @@ BAD = {
     "+optim.inner.momentm=1": r"Adam has no setting `momentm` \(=1\)",
     "+optim.zzz=1": r"`optim.zzz`: nothing reads this key; there are: grad_bias, grad_scale",
     "+trainer.zzz=1": r"`trainer.zzz`: nothing reads this key; there are: batch_size",
-    "+foo=1": r"`foo`: nothing reads this key; there are: device, optim",
+    "+foo=1": r"`foo`: nothing reads this key; there are: device, optim, pictures",
     "~optim": r"`optim` must be an option of the group `optim`, got None",
     "~optim.inner": r"`optim.inner`: it cannot be deleted",
     "~trainer": r"`trainer` must be an option: there are: `trainer=default`",
@@ -318,6 +324,7 @@ BAD = {
     "device=tpu": r"`device` must be auto, cpu or cuda, got 'tpu'",
     "seed=x": r"`seed` must be an int in \[0, 2\*\*63\), got 'x'",
     "seed=99999999999999999999": r"`seed` must be an int in \[0, 2\*\*63\), got 9999",
+    "pictures=maybe": r"`pictures` must be true or false, got 'maybe'",
     "threads=0": r"`threads` must be an int >= 1 or null, got 0",
     "trainer.steps=-4": r"`trainer.steps` must be an int >= 1 or null, got -4",
     "trainer.epochs=true": r"`trainer.epochs` must be an int >= 1 or null, got True",

@@ -56,10 +56,10 @@ def orthogonalize(
     x = as_matrices(grad).to(_compute_dtype(grad.dtype, dtype))
     rows, columns = x.shape[-2:]
     tall = rows > columns
-    x = x.mT if tall else x
+    x = x.mT.contiguous() if tall else x
     x = x / item_norm(x, 2).clamp_min(max(eps, TINY)).to(x.dtype)
     for a, b, c in _schedule(coefficients, steps):
-        gram = x @ x.mT
+        gram = torch.bmm(x, x.mT)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     grad.copy_((x.mT if tall else x).reshape(grad.shape)).mul_(_factor(scale, rows, columns))
 
