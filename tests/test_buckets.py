@@ -189,3 +189,25 @@ def test_only_the_changed_tensor_is_written_back():
     versions = [p._version for p in params]
     optim.project()
     assert [p._version for p in params] == versions
+
+
+@pytest.mark.parametrize("name", ["random_sparse", "gradient_noise", "top_q"])
+def test_random_draws_keep_the_order_of_the_parameters(name: str):
+    def link() -> Any:
+        settings: dict[str, Any] = {"dq": 0.3, "q": 0.5} if name == "top_q" else {}
+        generator = torch.Generator().manual_seed(3)
+        return transforms.get(name)(generator=generator, **settings)
+
+    together, alone = parameters(), parameters()
+    optim = ParamTransformingOptimizer(
+        together, transforms=[link()], lr=0.1, param_ndim=1, strict_ndim=False
+    )
+    others = apart(alone, link(), lr=0.1, param_ndim=1, strict_ndim=False)
+    for step in range(2):
+        give_gradients(together, step)
+        give_gradients(alone, step)
+        optim.step()
+        for other in others:
+            other.step()
+    for a, b in zip(together, alone, strict=True):
+        assert torch.equal(a, b)

@@ -214,7 +214,7 @@ def _plan(
             held.append(i)
         elif whole and on_cpu and bytes_ > 2 * SLAB and not counts:
             plan.parts.append(Part([i], shape, [], max(1, SLAB * shape[0] // bytes_)))
-        elif all(x.shape == shape for x in tensors):
+        elif not alone and all(x.shape == shape for x in tensors):
             plan.as_they_are.append(i)
         else:
             plan.parts.append(Part([i], shape, []))
