@@ -51,7 +51,7 @@ def finish() -> None:
 
 def read_summaries(folder: Path, since: float = 0.0) -> list[Summary]:
     """Read the `summary.json` of every job of a sweep, in order of their numbers."""
-    found = folder.glob("*/summary.json")
+    found = folder.rglob("summary.json")
     jobs = [path.parent for path in found if path.stat().st_mtime >= since - 1]
     ordered = sorted(jobs, key=lambda job: (len(job.name), job.name))
     return [json.loads((job / "summary.json").read_text()) for job in ordered]
@@ -64,7 +64,7 @@ def leaderboard(summaries: list[Summary]) -> list[Row]:
     """
     groups: dict[tuple[str, ...], dict[Any, Summary]] = {}
     for summary in summaries:
-        key = tuple(o for o in summary["overrides"] if not o.startswith("seed="))
+        key = tuple(o for o in summary["overrides"] if not o.lstrip("+").startswith("seed="))
         groups.setdefault(key, {})[summary["seed"]] = summary
     rows = [_row(key, list(group.values())) for key, group in groups.items()]
     return sorted(rows, key=_rank)

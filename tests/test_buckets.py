@@ -211,3 +211,20 @@ def test_random_draws_keep_the_order_of_the_parameters(name: str):
             other.step()
     for a, b in zip(together, alone, strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_buffer_of_another_shape_is_not_cut(monkeypatch: pytest.MonkeyPatch):
+    @transform(state={"seen": lambda p: p.new_zeros(3, 3)})
+    def watch(grad: Tensor, seen: Tensor) -> None:
+        seen.add_(1)
+
+    monkeypatch.setattr(buckets, "SMALL", 0)
+    monkeypatch.setattr(buckets, "SLAB", 4 * 8)
+    try:
+        x = torch.zeros(5, 4, requires_grad=True)
+        x.grad = torch.ones(5, 4)
+        optim = ParamTransformingOptimizer([x], transforms=[watch()], lr=1.0)
+        optim.step()
+        assert torch.equal(optim.state[x]["watch"]["seen"], torch.ones(3, 3))
+    finally:
+        registry.remove("watch")

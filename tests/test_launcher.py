@@ -246,7 +246,7 @@ class TestSweep:
         assert "error: job 10 (task=himmelblau trainer.steps=20 task.starts=4" in result.err
 
     def test_a_seed_counts_once(self, cli: Any):
-        result = cli("-m", *SHORT, "seed=1,1")
+        result = cli("-m", *SHORT, "++seed=1,1")
         with (result.folder / "leaderboard.csv").open() as file:
             (row,) = csv.DictReader(file)
         assert row["seeds"] == "1/1"

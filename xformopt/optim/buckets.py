@@ -212,7 +212,12 @@ def _plan(
                 plan.parts.append(_together(held, shapes, columns, link.transform.counters))
                 held.clear()
             held.append(i)
-        elif whole and on_cpu and bytes_ > 2 * SLAB and not counts:
+        elif (
+            whole
+            and on_cpu
+            and bytes_ > 2 * SLAB
+            and all(x.numel() == first.numel() for x in tensors)
+        ):
             plan.parts.append(Part([i], shape, [], max(1, SLAB * shape[0] // bytes_)))
         elif not alone and all(x.shape == shape for x in tensors):
             plan.as_they_are.append(i)

@@ -63,13 +63,16 @@ class Shards:
 def _items_are_whole(x: Any, item_dims: int) -> bool:
     """Return whether every rank holds whole items, and some: none may be left without a call."""
     sizes: Sequence[int] = x.device_mesh.shape
+    held = list(x.shape)
     for placement, ranks in zip(x.placements, sizes, strict=True):
         if placement.is_replicate():
             continue
         if not placement.is_shard() or placement.dim >= x.ndim - item_dims:
             return False
-        rows = x.shape[placement.dim]
-        if -(-rows // ranks) * (ranks - 1) >= rows:
+        rows = held[placement.dim]
+        held[placement.dim] = -(-rows // ranks)
+        uneven_twice = rows % ranks and rows < x.shape[placement.dim]
+        if held[placement.dim] * (ranks - 1) >= rows or uneven_twice:
             return False
     return True
 
