@@ -1,4 +1,4 @@
-"""What a command and the config it gives must satisfy, before anything is built."""
+"""What the config of a job must satisfy, before anything is built."""
 
 import inspect
 from collections.abc import Iterable
@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, ValueType
 from hydra.utils import get_object
 from hydra_zen import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -18,25 +16,12 @@ from xformopt.transforms.settings import close_matches
 CONF = Path(__file__).parent.parent / "conf"
 KEYS = ("seed", "device", "threads", "pictures", "trainer", "task", "optim")
 COUNTS = ("epochs", "steps", "eval_every")
-CHAIN = "optim/transforms"
-
-
-def check_command(arguments: Iterable[str]) -> None:
-    """Refuse a group that is given something other than the name of an option.
-
-    The group of transforms alone takes a list, without repetitions: Hydra would merge them.
-    """
-    words: Any = [a for a in arguments if "=" in a and not a.startswith("-")]
-    for override in OverridesParser.create().parse_overrides(words):
-        if override.key_or_group in groups() and override.package is None:
-            for value in _values(override):
-                _check_choice(override.key_or_group, value)
 
 
 def check_config(cfg: DictConfig) -> None:
     """Refuse what is missing, misplaced, or read by nothing."""
     if not isinstance(cfg.get("trainer"), DictConfig):
-        raise ValueError(f"`trainer` must be an option: {_way_out('trainer')}")
+        raise ValueError(f"`trainer` must be an option: {way_out('trainer')}")
     for key in sorted(OmegaConf.missing_keys(cfg)):
         raise ValueError(f"`{key}` has no value (???); set it: `{key}=…`")
     _check_keys("", cfg, KEYS)
@@ -102,26 +87,12 @@ def options(group: str) -> list[str]:
     return sorted(name.removesuffix(".yaml") for name in [*stored, *files])
 
 
-def _values(override: Override) -> list[Any]:
-    if override.is_delete():
-        return []
-    if not override.is_sweep_override():
-        return [override.value()]
-    listed = (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP)
-    return list(override.sweep_iterator()) if override.value_type in listed else []
-
-
-def _check_choice(group: str, value: Any) -> None:
-    names: list[Any] = value if isinstance(value, list) and group == CHAIN else [value]
-    for name in names:
-        if not isinstance(name, str):
-            kind = "a list of names" if group == CHAIN else "a name"
-            raise ValueError(f"`{group}` takes {kind}, got {value!r}; {_way_out(group)}")
-        if names.count(name) > 1:
-            raise ValueError(
-                f"`{group}=[{','.join(names)}]` names `{name}` twice, which would give one link; "
-                f"give the second a name of its own: `+{group}@optim.transforms.again={name}`"
-            )
+def way_out(group: str) -> str:
+    """Return what can be chosen in a group."""
+    known = options(group)
+    return f"there are: {', '.join(f'`{group}={name}`' for name in known[:6])}" + (
+        ", …" if len(known) > 6 else ""
+    )
 
 
 def _check_node(cfg: DictConfig, key: str) -> None:
@@ -129,8 +100,8 @@ def _check_node(cfg: DictConfig, key: str) -> None:
     group = key.replace(".", "/")
     if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
         named = isinstance(node, str) and node in options(group)
-        way_out = f"did you mean `{group}={node}`?" if named else _way_out(group)
-        raise ValueError(f"`{key}` must be an option of the group `{group}`, got {node}; {way_out}")
+        hint = f"did you mean `{group}={node}`?" if named else way_out(group)
+        raise ValueError(f"`{key}` must be an option of the group `{group}`, got {node}; {hint}")
     if key != "optim.inner":
         arguments = inspect.signature(_imported(key, node["_target_"])).parameters.values()
         if not any(a.kind is a.VAR_KEYWORD for a in arguments):
@@ -149,13 +120,6 @@ def _check_keys(prefix: str, node: DictConfig, known: Iterable[str]) -> None:
         if key not in known and not key.startswith("_"):
             hint = close_matches(key, [k for k in known if k != "params"])
             raise ValueError(f"`{prefix}{key}`: nothing reads this key; {hint}")
-
-
-def _way_out(group: str) -> str:
-    known = options(group)
-    return f"there are: {', '.join(f'`{group}={name}`' for name in known[:6])}" + (
-        ", …" if len(known) > 6 else ""
-    )
 
 
 def _is_int(value: Any) -> bool:

@@ -63,6 +63,11 @@ def _composition(error: ConfigCompositionException) -> str:
         if unknown and cause.parent_node is not None:
             return _wrong_key(cause, cause.parent_node)
         return f"`{cause.full_key}`: {_plain(str(cause).splitlines()[0])}"
+    deleted = re.search(
+        r"Could not delete from config. '([^']+\.[^']+)' does not exist", str(error)
+    )
+    if deleted:
+        return f"`~{deleted[1]}`: there is nothing to delete; what is null or unset is off already"
     if key:
         name = key[1].rpartition("@")[0] or key[1]
         return f"`{key[1]}`: there is no such key or group; {_close(name, groups())}"

@@ -11,7 +11,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import leaderboard
-from experiments.check import CONF, check_command
+from experiments.check import CONF
+from experiments.command import check_command, for_each_job
 from experiments.errors import is_user_error, one_line
 from xformopt.configs import add_to_hydra_store
 
@@ -31,6 +32,7 @@ def launch() -> int:
     start = hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(_job)
     try:
         check_command(sys.argv[1:])
+        sys.argv[1:] = for_each_job(sys.argv[1:])
         start()
     except Exception as error:
         failed.append(error)
@@ -70,7 +72,8 @@ def _job(cfg: DictConfig) -> float | None:
     except Exception as error:
         if sweeping:
             where = f"job {hydra_cfg.job.num} ({' '.join(overrides)})"
-            print(f"error: {where}: {one_line(error)}", file=sys.stderr)
+            leaderboard.failures.append(f"{where}: {one_line(error)}")
+            print(f"error: {leaderboard.failures[-1]}", file=sys.stderr)
         else:
             failed.append(error)
         return None

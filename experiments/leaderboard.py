@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 import time
 from pathlib import Path
 from statistics import mean, stdev
@@ -41,12 +42,14 @@ def finish() -> None:
         folder, start = running.pop()
         summaries = read_summaries(folder, since=start)
         if not summaries:
+            failures.append(f"no job of the sweep left a summary in {folder}")
+            print(f"error: {failures[-1]}", file=sys.stderr)
             continue
         rows = leaderboard(summaries)
         (folder / "leaderboard.md").write_text(as_markdown(rows) + "\n")
         (folder / "leaderboard.csv").write_text(as_csv(rows))
         print(f"\n{as_markdown(rows)}\n\nsaved as leaderboard.md and leaderboard.csv in {folder}")
-        failures[:] = [_error(s) for s in summaries if s["status"] != "finished"]
+        failures.extend(_error(s) for s in summaries if s["status"] != "finished")
 
 
 def read_summaries(folder: Path, since: float = 0.0) -> list[Summary]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xformopt import ParamTransformingOptimizer, testing, transform, transforms
 from xformopt.optim import buckets
-from xformopt.transforms import registry
+from xformopt.transforms import Transform, registry
 
 BY_ITEM = [
     name
@@ -182,13 +182,24 @@ class TestPlans:
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
-def test_only_the_changed_tensor_is_written_back():
-    """A projection that finds every item inside leaves the version of the parameters."""
-    params = [torch.full((2, 3), 0.1, requires_grad=True) for _ in range(3)]
-    optim = ParamTransformingOptimizer(params, transforms=[transforms.l2_ball()], lr=0.0)
-    versions = [p._version for p in params]
-    optim.project()
-    assert [p._version for p in params] == versions
+@pytest.mark.parametrize("strided", [False, True], ids=["gathered", "copied"])
+def test_writes_past_the_version_counter_are_kept(strided: bool):
+    """A transform may write through `.data` or NumPy, where no version tells of it."""
+
+    def rotated(grad: Tensor, seen: Tensor) -> None:
+        grad.data.mul_(2)
+        seen.numpy()[...] = grad.numpy()
+
+    own = Transform(rotated, state=("seen",))
+    params = [torch.zeros(4, 3).mT if strided else torch.zeros(3, 4) for _ in range(3)]
+    for p in params:
+        p.grad = torch.ones_like(p)
+    optim = ParamTransformingOptimizer(params, transforms=[own()], lr=0.0, param_ndim=0)
+    optim.step()
+    for p in params:
+        assert p.grad is not None
+        assert (p.grad == 2).all()
+        assert (optim.state[p]["rotated"]["seen"] == 2).all()
 
 
 @pytest.mark.parametrize("name", ["random_sparse", "gradient_noise", "top_q"])

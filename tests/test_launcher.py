@@ -278,6 +278,24 @@ class TestSweep:
     def test_status_is_zero_where_all_went_well(self, cli: Any):
         assert cli("-m", *SHORT, "seed=0,1").status == 0
 
+    def test_a_sweep_that_leaves_no_summary_fails(self, cli: Any, tmp_path: Path):
+        (tmp_path / "sweep/0/metrics.jsonl").mkdir(parents=True)
+        result = cli("-m", *SHORT, folder=tmp_path / "sweep")
+        assert result.status == 1
+        assert "error: job 0" in result.err
+        assert "no job of the sweep left a summary" in result.err
+
+    def test_names_may_be_quoted(self, cli: Any):
+        result = cli("-m", *SHORT[1:], "task='himmelblau','beale'")
+        assert result.status == 0
+        assert len(list(result.folder.glob("*/summary.json"))) == 2
+
+    def test_keys_below_a_swept_group_are_set_in_each_job(self, cli: Any):
+        result = cli("-m", "task=himmelblau,beale", "trainer.steps=2", "task.starts=3")
+        assert result.status == 0
+        for path in result.folder.glob("*/config.yaml"):
+            assert OmegaConf.load(path).task.starts == 3
+
 
 BAD = {
     "optim.param_ndimm=1": r"`optim.param_ndimm`: there is no such key; did you mean `param_ndim`",
@@ -317,6 +335,8 @@ BAD = {
     "+foo=1": r"`foo`: nothing reads this key; there are: device, optim, pictures",
     "~optim": r"`optim` must be an option of the group `optim`, got None",
     "~optim.inner": r"`optim.inner`: it cannot be deleted",
+    "~task.startt": r"`~task.startt`: there is nothing to delete; what is null or unset",
+    "~optim/innr": r"`optim/innr`: there is no such key or group; did you mean `optim/inner`",
     "~trainer": r"`trainer` must be an option: there are: `trainer=default`",
     "optim.transforms.clip_norm.max_norm=-1": r"`max_norm` of `clip_norm` must be a number >= 0",
     "+optim.transforms.sign.q=2": r"`transforms.sign` must be a link, got \{'q': 2\}",

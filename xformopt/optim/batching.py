@@ -69,10 +69,9 @@ def batched(*tensors: Tensor, shape: tuple[int, ...]) -> Iterator[list[Tensor]]:
     Tensors with another number of entries, such as counters, are given as they are.
     """
     batches = [x.reshape(shape) if x.numel() == prod(shape) else x for x in tensors]
-    versions = [batch._version for batch in batches]
     yield batches
-    for x, batch, version in zip(tensors, batches, versions, strict=True):
-        if batch._version != version and x.data_ptr() != batch.data_ptr():
+    for x, batch in zip(tensors, batches, strict=True):
+        if x.data_ptr() != batch.data_ptr():
             x.copy_(batch.view(x.shape))
 
 

@@ -285,7 +285,12 @@ def _run_gathered(
     *,
     check: bool,
 ) -> None:
-    """Call the transform for several parameters at once, and write back what it changed."""
+    """Call the transform for several parameters at once, and write back what it may have changed.
+
+    A tensor that it only reads is written back where its version says that it was changed all the
+    same; a write through `.data` or `.numpy()` leaves no such trace.
+    """
+    only_read = range(1, len(link.transform.tensors))
     gathered = [k not in link.transform.counters for k in range(len(columns))]
     batches = [
         _gather(column, part) if whole else column[0]
@@ -293,10 +298,10 @@ def _run_gathered(
     ]
     versions = [batch._version for batch in batches]
     _call(name, link, batches, settings, check)
-    for column, batch, version, whole in zip(columns, batches, versions, gathered, strict=True):
-        if batch._version == version:
+    for k, (column, batch) in enumerate(zip(columns, batches, strict=True)):
+        if k in only_read and batch._version == versions[k]:
             continue
-        if not whole:
+        if not gathered[k]:
             torch.ops.aten._foreach_copy_(column[1:], [batch] * (len(column) - 1))
         elif part.sizes:
             torch.split_with_sizes_copy(batch, part.sizes, out=column)

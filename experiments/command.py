@@ -1,0 +1,78 @@
+"""The command line, before Hydra reads it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, QuotedString, ValueType
+
+from experiments.check import groups, way_out
+
+CHAIN = "optim/transforms"
+
+
+def check_command(arguments: Iterable[str]) -> None:
+    """Refuse a group that is given something other than the name of an option.
+
+    The group of transforms alone takes a list, without repetitions: Hydra would merge them.
+    """
+    for override in _overrides(arguments):
+        if override.key_or_group in groups() and override.package is None:
+            for value in _values(override):
+                _check_choice(override.key_or_group, value)
+
+
+def for_each_job(arguments: list[str]) -> list[str]:
+    """Return the arguments so that what stands below a swept group is set in each job.
+
+    Hydra would set it once, in the default option of that group, which may not have such a key:
+    in `-m task=himmelblau,beale task.starts=16` the second becomes a sweep over a single value.
+    """
+    if not {"-m", "--multirun"} & set(arguments):
+        return arguments
+    parsed = {override.input_line: override for override in _overrides(arguments)}
+    swept = [o.key_or_group for o in parsed.values() if o.is_sweep_override()]
+    below = tuple(f"{key.replace('/', '.')}." for key in swept if key in groups())
+    return [
+        f"{parsed[a].get_key_element()}=choice({parsed[a].get_value_string()})"
+        if a in parsed and _is_set_once(parsed[a]) and parsed[a].key_or_group.startswith(below)
+        else a
+        for a in arguments
+    ]
+
+
+def _overrides(arguments: Iterable[str]) -> list[Override]:
+    words: Any = [a for a in arguments if "=" in a and not a.startswith("-")]
+    return OverridesParser.create().parse_overrides(words)
+
+
+def _is_set_once(override: Override) -> bool:
+    return not override.is_delete() and not override.is_sweep_override()
+
+
+def _values(override: Override) -> list[Any]:
+    if override.is_delete():
+        return []
+    if not override.is_sweep_override():
+        return [override.value()]
+    listed = (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP)
+    return _unquoted(list(override.sweep_iterator())) if override.value_type in listed else []
+
+
+def _unquoted(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unquoted(item) for item in value]
+    return value.text if isinstance(value, QuotedString) else value
+
+
+def _check_choice(group: str, value: Any) -> None:
+    names: list[Any] = value if isinstance(value, list) and group == CHAIN else [value]
+    for name in names:
+        if not isinstance(name, str):
+            kind = "a list of names" if group == CHAIN else "a name"
+            raise ValueError(f"`{group}` takes {kind}, got {value!r}; {way_out(group)}")
+        if names.count(name) > 1:
+            raise ValueError(
+                f"`{group}=[{','.join(names)}]` names `{name}` twice, which would give one link; "
+                f"give the second a name of its own: `+{group}@optim.transforms.again={name}`"
+            )
