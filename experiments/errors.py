@@ -55,19 +55,16 @@ def _missing_option(error: MissingConfigException) -> str:
 
 def _composition(error: ConfigCompositionException) -> str:
     cause = error.__cause__
-    key = re.search(
-        r"Could not (?:override|append to config|delete[^']*) '?([^'\s]+?)'?\.", str(error)
-    )
+    key = re.search(r"Could not (?:override|append to config) '?([^'\s]+?)'?\.", str(error))
+    deleted = re.search(r"Could not delete from config. '([^']+)'", str(error))
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         unknown = isinstance(cause, ConfigKeyError | ConfigAttributeError)
         if unknown and cause.parent_node is not None:
             return _wrong_key(cause, cause.parent_node)
         return f"`{cause.full_key}`: {_plain(str(cause).splitlines()[0])}"
-    deleted = re.search(
-        r"Could not delete from config. '([^']+\.[^']+)' does not exist", str(error)
-    )
-    if deleted:
+    if deleted and "." in deleted[1]:
         return f"`~{deleted[1]}`: there is nothing to delete; what is null or unset is off already"
+    key = key or deleted
     if key:
         name = key[1].rpartition("@")[0] or key[1]
         return f"`{key[1]}`: there is no such key or group; {_close(name, groups())}"
