@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xformopt import ParamTransformingOptimizer, testing, transform, transforms
-from xformopt.optim import buckets
+from xformopt.optim import plans
 from xformopt.transforms import Transform, registry
 
 BY_ITEM = [
@@ -52,12 +52,12 @@ def counted() -> Iterator[tuple[Any, list[tuple[int, ...]]]]:
     registry.remove("watched")
 
 
-@pytest.mark.parametrize("slab", [buckets.SLAB, 32])
+@pytest.mark.parametrize("slab", [plans.SLAB, 32])
 @pytest.mark.parametrize("param_ndim", [None, 0, 1, -1])
 @pytest.mark.parametrize("name", BY_ITEM)
 def test_the_same_as_one_by_one(name: str, param_ndim: int, slab: int, monkeypatch: Any):
     made = transforms.get(name)
-    monkeypatch.setattr(buckets, "SLAB", slab)
+    monkeypatch.setattr(plans, "SLAB", slab)
     together, alone = parameters(), parameters()
     settings = {"lr": 0.1, "param_ndim": param_ndim, "strict_ndim": False}
     optim = ParamTransformingOptimizer(together, transforms=[made()], **settings)
@@ -86,8 +86,8 @@ def test_a_large_parameter_is_cut(
     counted: tuple[Any, list[tuple[int, ...]]], monkeypatch: pytest.MonkeyPatch
 ):
     watched, calls = counted
-    monkeypatch.setattr(buckets, "SMALL", 0)
-    monkeypatch.setattr(buckets, "SLAB", 4 * 8)
+    monkeypatch.setattr(plans, "SMALL", 0)
+    monkeypatch.setattr(plans, "SLAB", 4 * 8)
     x = torch.zeros(5, 4, requires_grad=True)
     x.grad = torch.ones(5, 4)
     ParamTransformingOptimizer([x], transforms=[watched(by=2.0)], lr=1.0).step()
@@ -229,8 +229,8 @@ def test_a_buffer_of_another_shape_is_not_cut(monkeypatch: pytest.MonkeyPatch):
     def watch(grad: Tensor, seen: Tensor) -> None:
         seen.add_(1)
 
-    monkeypatch.setattr(buckets, "SMALL", 0)
-    monkeypatch.setattr(buckets, "SLAB", 4 * 8)
+    monkeypatch.setattr(plans, "SMALL", 0)
+    monkeypatch.setattr(plans, "SLAB", 4 * 8)
     try:
         x = torch.zeros(5, 4, requires_grad=True)
         x.grad = torch.ones(5, 4)

@@ -30,14 +30,20 @@ SHAPES = [(3, 4), (1, 1), (4, 2, 3), (2, 3, 1, 2)]
 Check = Callable[[Transform, Tensor], None]
 
 
-def apply(transform: Transform, x: Tensor, seed: int = 0) -> Tensor:
-    """Apply a transform with its defaults to a copy of `x`, shape `(N, *d)`; return the copy."""
+def apply(
+    transform: Transform, x: Tensor, seed: int = 0, shape: tuple[int, ...] | None = None
+) -> Tensor:
+    """Apply a transform with its defaults to a copy of `x`, shape `(N, *d)`; return the copy.
+
+    With `shape`, it is given `x`, and what stands beside it, in that shape.
+    """
     generator = torch.Generator().manual_seed(seed)
     settings = transform.complete({})
     resources = {k: generator for k, s in transform.settings.items() if s.is_resource}
-    beside = [_beside(x) for _ in transform.tensors[1:]]
-    state = [initialise(x) for initialise in transform.state.values()]
-    y = x.clone()
+    shape = shape or x.shape
+    beside = [_beside(x).reshape(shape) for _ in transform.tensors[1:]]
+    y = x.clone().reshape(shape)
+    state = [initialise(y) for initialise in transform.state.values()]
     written = [y] if transform.scope == "optimizer" else y
     transform.fn(written, *beside, *state, **{**settings, **resources})
     return y
@@ -86,7 +92,22 @@ def seeds_repeat(transform: Transform, x: Tensor) -> None:
 def elementwise_is_elementwise(transform: Transform, x: Tensor) -> None:
     """What is declared elementwise gives the same for any `param_ndim`."""
     if transform.elementwise:
-        _close(apply(transform, x.reshape(-1, 1)).view(x.shape), apply(transform, x))
+        _close(apply(transform, x, shape=(-1, 1)).view(x.shape), apply(transform, x))
+
+
+def foreach_is_each(transform: Transform, x: Tensor) -> None:
+    """The multi-tensor form does to each of several tensors, and its buffers, what f does."""
+    if transform.foreach is None:
+        return
+    settings = transform.complete({})
+    each, together = ([_given(transform, y) for y in (x, -x, 2 * x[:1])] for _ in range(2))
+    for _ in range(2):
+        for tensors in each:
+            transform.fn(*tensors, **settings)
+        transform.foreach(*map(list, zip(*together, strict=True)), **settings)
+    for ours, theirs in zip(each, together, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            _close(a, b)
 
 
 def goes_on_after_load(transform: Transform, x: Tensor) -> None:
@@ -140,6 +161,7 @@ FOR_ALL: dict[str, Check] = {
         extremes_stay_finite,
         layout_does_not_matter,
         elementwise_is_elementwise,
+        foreach_is_each,
         goes_on_after_load,
     )
 }
@@ -218,6 +240,12 @@ def _configured(transform: Transform, settings: dict[str, Any]) -> Transform:
         for name, s in transform.settings.items()
     }
     return made
+
+
+def _given(transform: Transform, x: Tensor) -> list[Tensor]:
+    """Return what a transform is given for `x`: a copy, what stands beside it, its buffers."""
+    beside = [_beside(x) for _ in transform.tensors[1:]]
+    return [x.clone(), *beside, *(initialise(x) for initialise in transform.state.values())]
 
 
 def _beside(x: Tensor) -> Tensor:

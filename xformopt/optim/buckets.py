@@ -1,9 +1,8 @@
 """Links run over buckets: like items of many parameters are one call of the transform."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from math import prod
-from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,40 +11,12 @@ from torch._utils import _unflatten_dense_tensors as unflatten
 from torch.nn import Parameter
 
 from xformopt.optim.batching import batch_shape, batched, dense_or_values, identity
+from xformopt.optim.plans import Columns, Part, Plan, layout_of, make_plan
 from xformopt.optim.sharded import Shards, is_sharded
 from xformopt.transforms.link import INHERIT, Link
 
-SMALL = 2**19
-"""Bytes below which tensors on the CPU are gathered: there a call costs more than a copy."""
-
-SLAB = 2**22
-"""Bytes of a gathered or cut batch on the CPU: what its caches hold."""
-
-BUCKET = 2**27
-"""Bytes of a gathered batch elsewhere."""
-
-Columns = list[list[Tensor]]
-"""What a transform is given: for each of its tensors, a list over the parameters."""
-
-
-class Part(NamedTuple):
-    """What is one call: parameters by position, and the shape they are seen in together."""
-
-    positions: list[int]
-    shape: tuple[int, ...]
-    sizes: list[int]
-    """The number of items of each, where they have the shape of their items; else empty."""
-    slab: int = 0
-    """The number of items of a call, where a parameter is cut; 0 where it is not."""
-
-
-class Plan(NamedTuple):
-    """How a link runs over a group, as long as the group's `layout` stays."""
-
-    layout: Hashable
-    as_they_are: list[int]
-    """The positions of parameters that the transform takes one by one, in their own shape."""
-    parts: list[Part]
+PLAIN = {Tensor, Parameter}
+"""The types of tensors that can be gathered."""
 
 
 class Buckets:
@@ -79,20 +50,21 @@ class Buckets:
             return
         draws = link.transform.draws(settings)
         shards = None
-        if any(map(is_sharded, params)):
+        if not PLAIN.issuperset(map(type, params)) and any(map(is_sharded, params)):
             shards = Shards(link, columns, param_ndim, strict, draws)
             columns = shards.columns
-        alone = draws or not all(map(_is_plain, columns[0]))
+        alone = draws or not PLAIN.issuperset(map(type, columns[0]))
         key, layout = (
             (name, id(group)),
-            (alone, param_ndim, strict, *_layout(link, params, columns)),
+            (alone, param_ndim, strict, *layout_of(link, params, columns)),
         )
         plan = self.plans.get(key)
         is_new = plan is None or plan.layout != layout
         if plan is None or is_new:
             shapes = [batch_shape(x.shape, param_ndim, strict) for x in columns[0]]
-            plan = self.plans[key] = _plan(layout, link, columns, shapes, alone)
+            plan = self.plans[key] = make_plan(layout, link, columns, shapes, alone)
         _run_as_they_are(name, link, columns, plan.as_they_are, settings, check=is_new)
+        _run_foreach(name, link, columns, plan.foreach, settings)
         for part in plan.parts:
             chosen = [[column[i] for i in part.positions] for column in columns]
             if len(part.positions) > 1:
@@ -106,16 +78,10 @@ class Buckets:
 def run_optimizer_link(name: str, link: Link, groups: list[Any]) -> None:
     """Apply a link of scope 'optimizer' to all gradients at once."""
     settings, _ = group_settings(name, link, groups[0])
-    params = [p for group in groups for p in group["params"] if takes_part(p, link)]
-    if params:
-        grads = [dense_or_values(p) for p in params]
+    params = [p for group in groups for p in group["params"]]
+    grads = [dense_or_values(p) for p in params if p.grad is not None and p.numel()]
+    if grads:
         _call(name, link, [grads], settings, check=False)
-
-
-def takes_part(param: Tensor, link: Link) -> bool:
-    """Return whether a link acts on a parameter as it is now."""
-    reads_grad = link.transform.tensors != ("param",)
-    return param.numel() > 0 and not (param.grad is None and reads_grad)
 
 
 def group_settings(name: str, link: Link, group: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
@@ -143,7 +109,7 @@ def _taking_part(
 ) -> list[Tensor]:
     """Return the parameters that a link acts on; it is done with those of sparse gradient."""
     if "grad" not in link.transform.tensors:
-        return [p for p in group["params"] if takes_part(p, link)]
+        return [p for p in group["params"] if p.numel()]
     params = [p for p in group["params"] if p.grad is not None and p.numel()]
     sparse = [p for p in params if p.grad.is_sparse]
     for p in sparse:
@@ -169,75 +135,6 @@ def _columns(
         buffers = [link_buffers(name, link, p, state) for p in params]
         columns += map(list, zip(*buffers, strict=True))
     return columns
-
-
-_KIND = attrgetter("shape", "dtype", "device")
-
-
-def _layout(link: Link, params: list[Tensor], columns: Columns) -> tuple[Hashable, ...]:
-    """Return what a plan hangs on: the parameters, their layout, and how far counters differ."""
-    layout: list[Hashable] = [*map(id, params), *map(_KIND, params)]
-    for k, column in enumerate(columns):
-        if k in link.transform.counters:
-            counts = [float(x) for x in column]
-            layout.append(tuple(count - counts[0] for count in counts))
-        else:
-            layout += map(Tensor.is_contiguous, column)
-    return tuple(layout)
-
-
-def _plan(
-    layout: Hashable, link: Link, columns: Columns, shapes: list[tuple[int, ...]], alone: bool
-) -> Plan:
-    """Cut a group into what is one call each: large tensors alone, small ones of like items."""
-    plan, gathering = Plan(layout, [], []), dict[Hashable, list[int]]()
-    for i, shape in enumerate(shapes):
-        tensors = [column[i] for column in columns]
-        counts = [tensors[k] for k in link.transform.counters]
-        sized = tensors[: len(tensors) - len(counts)]
-        first = tensors[0]
-        bytes_, on_cpu = first.numel() * first.element_size(), first.device.type == "cpu"
-        small, most = (SMALL, SLAB) if on_cpu else (BUCKET, BUCKET)
-        whole = not alone and all(x.is_contiguous() for x in tensors)
-        elementwise = on_cpu and link.transform.elementwise
-        if (
-            whole
-            and bytes_ <= small
-            and not elementwise
-            and all(x.numel() == first.numel() for x in sized)
-        ):
-            key = (shape[1:], *((x.dtype, x.device) for x in sized), *map(float, counts))
-            held = gathering.setdefault(key, [])
-            if held and (len(held) + 1) * bytes_ > most:
-                plan.parts.append(_together(held, shapes, columns, link.transform.counters))
-                held.clear()
-            held.append(i)
-        elif (
-            whole
-            and on_cpu
-            and bytes_ > 2 * SLAB
-            and all(x.numel() == first.numel() for x in tensors)
-        ):
-            plan.parts.append(Part([i], shape, [], max(1, SLAB * shape[0] // bytes_)))
-        elif not alone and all(x.shape == shape for x in tensors):
-            plan.as_they_are.append(i)
-        else:
-            plan.parts.append(Part([i], shape, []))
-    plan.parts.extend(
-        _together(held, shapes, columns, link.transform.counters)
-        for held in gathering.values()
-        if held
-    )
-    return plan
-
-
-def _together(
-    held: list[int], shapes: list[tuple[int, ...]], columns: Columns, counters: list[int]
-) -> Part:
-    sizes = [shapes[i][0] for i in held]
-    whole = [column for k, column in enumerate(columns) if k not in counters]
-    same = all(column[i].shape == shapes[i] for i in held for column in whole)
-    return Part(list(held), (sum(sizes), *shapes[held[0]][1:]), sizes if same else [])
 
 
 def _run_plainly(
@@ -328,19 +225,32 @@ def _run_as_they_are(
             _call(name, link, [column[i] for column in columns], settings, check)
         return
     fn = link.transform.fn
-    chosen = columns
-    if len(positions) < len(columns[0]):
-        chosen = [[column[i] for i in positions] for column in columns]
     try:
-        for tensors in zip(*chosen, strict=True):
+        for tensors in zip(*_chosen(columns, positions), strict=True):
             fn(*tensors, **settings)
     except Exception as error:
         error.add_note(f"in the transform `{name}`, which is {link}")
         raise
 
 
-def _is_plain(x: Tensor) -> bool:
-    return type(x) in (Tensor, Parameter)
+def _run_foreach(
+    name: str, link: Link, columns: Columns, positions: list[int], settings: dict[str, Any]
+) -> None:
+    """Call the transform's multi-tensor form once."""
+    if not positions:
+        return
+    assert link.transform.foreach
+    try:
+        link.transform.foreach(*_chosen(columns, positions), **settings)
+    except Exception as error:
+        error.add_note(f"in the transform `{name}`, which is {link}")
+        raise
+
+
+def _chosen(columns: Columns, positions: list[int]) -> Columns:
+    if len(positions) == len(columns[0]):
+        return columns
+    return [[column[i] for i in positions] for column in columns]
 
 
 def _call(name: str, link: Link, tensors: list[Any], settings: dict[str, Any], check: bool) -> None:

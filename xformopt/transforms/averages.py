@@ -3,11 +3,23 @@
 import torch
 from torch import Tensor
 
+from xformopt.transforms.items import aten
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Fraction, NonNegative
 
 
-@transform(state=("buffer",))
+def _momentum_each(
+    grads: list[Tensor], buffers: list[Tensor], *, decay: float, nesterov: bool
+) -> None:
+    aten._foreach_mul_(buffers, decay)
+    aten._foreach_add_(buffers, grads)
+    if nesterov:
+        aten._foreach_add_(grads, buffers, alpha=decay)
+    else:
+        aten._foreach_copy_(grads, buffers)
+
+
+@transform(state=("buffer",), elementwise=True, foreach=_momentum_each)
 def momentum(
     grad: Tensor, buffer: Tensor, *, decay: Fraction = 0.9, nesterov: bool = False
 ) -> None:
@@ -30,7 +42,15 @@ def momentum(
         grad.copy_(buffer)
 
 
-@transform(state=("average",))
+def _ema_each(grads: list[Tensor], averages: list[Tensor], *, decay: float, nesterov: bool) -> None:
+    aten._foreach_lerp_(averages, grads, 1 - decay)
+    if nesterov:
+        aten._foreach_lerp_(grads, averages, decay)
+    else:
+        aten._foreach_copy_(grads, averages)
+
+
+@transform(state=("average",), elementwise=True, foreach=_ema_each)
 def ema(grad: Tensor, average: Tensor, *, decay: Fraction = 0.9, nesterov: bool = False) -> None:
     """Replace the gradient by its exponential moving average, or look ahead by it.
 
@@ -51,7 +71,15 @@ def ema(grad: Tensor, average: Tensor, *, decay: Fraction = 0.9, nesterov: bool 
         grad.copy_(average)
 
 
-@transform(state=("average",))
+def _lion_mix_each(
+    grads: list[Tensor], averages: list[Tensor], *, beta1: float, beta2: float
+) -> None:
+    mixed = aten._foreach_lerp(grads, averages, beta1)
+    aten._foreach_lerp_(averages, grads, 1 - beta2)
+    aten._foreach_copy_(grads, mixed)
+
+
+@transform(state=("average",), elementwise=True, foreach=_lion_mix_each)
 def lion_mix(
     grad: Tensor, average: Tensor, *, beta1: Fraction = 0.9, beta2: Fraction = 0.99
 ) -> None:

@@ -5,7 +5,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from xformopt.transforms.items import TINY, at_least_float32, item_norm, shrink_to_norm
+from xformopt.transforms.items import TINY, at_least_float32, aten, item_norm, shrink_to_norm
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Fraction, NonNegative, Number, Positive
 
@@ -19,7 +19,20 @@ def bounds_are_ordered(min: float | None, max: float | None) -> str | None:
     return None
 
 
-@transform(elementwise=True, laws=("idempotent", "nonexpansive"), check=bounds_are_ordered)
+def clamp_each(xs: list[Tensor], *, min: float | None, max: float | None) -> None:
+    """Clamp each of several tensors in place."""
+    if min is not None:
+        aten._foreach_clamp_min_(xs, min)
+    if max is not None:
+        aten._foreach_clamp_max_(xs, max)
+
+
+@transform(
+    elementwise=True,
+    foreach=clamp_each,
+    laws=("idempotent", "nonexpansive"),
+    check=bounds_are_ordered,
+)
 def clamp(grad: Tensor, *, min: Number | None = -1.0, max: Number | None = 1.0) -> None:
     """Clamp each entry of the gradient to [min, max]; None leaves that side open.
 

@@ -1,7 +1,12 @@
 """What the transforms share: reductions over each item of a batch tensor."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+aten: Any = torch.ops.aten
+"""Torch's operators, among them the multi-tensor kernels that it does not export."""
 
 TINY = torch.finfo(torch.float32).tiny
 """The least divisor: 2**-126, the smallest normal float32."""

@@ -3,13 +3,18 @@
 import torch
 from torch import Tensor
 
-from xformopt.transforms.clip import bounds_are_ordered
-from xformopt.transforms.items import TINY, at_least_float32, item_norm, shrink_to_norm
+from xformopt.transforms.clip import bounds_are_ordered, clamp_each
+from xformopt.transforms.items import TINY, at_least_float32, aten, item_norm, shrink_to_norm
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Fraction, NonNegative, Number, Positive
 
 
-@transform(elementwise=True, laws=("idempotent", "nonexpansive"), check=bounds_are_ordered)
+@transform(
+    elementwise=True,
+    foreach=clamp_each,
+    laws=("idempotent", "nonexpansive"),
+    check=bounds_are_ordered,
+)
 def box(param: Tensor, *, min: Number | None = -1.0, max: Number | None = 1.0) -> None:
     """Project onto the box [min, max]; None leaves that side open.
 
@@ -26,7 +31,11 @@ def box(param: Tensor, *, min: Number | None = -1.0, max: Number | None = 1.0) -
     param.clamp_(min, max)
 
 
-@transform(elementwise=True, laws=("idempotent", "nonexpansive"))
+@transform(
+    elementwise=True,
+    foreach=lambda params: aten._foreach_clamp_min_(params, 0),
+    laws=("idempotent", "nonexpansive"),
+)
 def nonnegative(param: Tensor) -> None:
     """Project onto the nonnegative orthant.
 
@@ -43,7 +52,11 @@ def nonnegative(param: Tensor) -> None:
     param.clamp_min_(0)
 
 
-@transform(elementwise=True, laws=("idempotent", "nonexpansive", "odd"))
+@transform(
+    elementwise=True,
+    foreach=lambda params, *, radius: clamp_each(params, min=-radius, max=radius),
+    laws=("idempotent", "nonexpansive", "odd"),
+)
 def linf_ball(param: Tensor, *, radius: NonNegative = 1.0) -> None:
     """Project onto the l∞ ball.
 

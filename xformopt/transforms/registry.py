@@ -44,6 +44,7 @@ class Transform:
         *,
         state: State = (),
         elementwise: bool = False,
+        foreach: Callable[..., Any] | None = None,
         scope: Literal["item", "optimizer"] = "item",
         laws: tuple[Law, ...] = (),
         check: Callable[..., str | None] | None = None,
@@ -56,6 +57,7 @@ class Transform:
         self.state = _initialisers(state)
         self.scope = scope
         self.elementwise = elementwise
+        self.foreach = foreach
         self.laws = laws
         self.tensors = _tensors(fn, tuple(self.state), TENSORS[scope])
         self.counters = [
@@ -137,6 +139,7 @@ def transform(
     *,
     state: State = (),
     elementwise: bool = False,
+    foreach: Callable[..., Any] | None = None,
     scope: Literal["item", "optimizer"] = "item",
     laws: tuple[Law, ...] = (),
     check: Callable[..., str | None] | None = None,
@@ -153,7 +156,8 @@ def transform(fn: Callable[..., None] | None = None, **declared: Any) -> Any:
         fn: the function; it writes its first argument in place and returns nothing.
         **declared: `state`, the names of its buffers, zero at first, or a mapping from names to
             functions of the parameter, or to 'counter' for a scalar; `elementwise`, whether it
-            treats each entry on its own; `scope`, 'optimizer' for one call with all gradients as
+            treats each entry on its own; `foreach`, then, the same for lists of tensors, by
+            torch's multi-tensor kernels; `scope`, 'optimizer' for one call with all gradients as
             the list `grads`; `laws`, what holds for it; `check`, a function of the settings that
             returns what is wrong with them together; `draws`, one that returns whether random
             numbers are drawn, where having a generator does not mean it.

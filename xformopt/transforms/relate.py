@@ -3,12 +3,15 @@
 import torch
 from torch import Tensor
 
-from xformopt.transforms.items import TINY, at_least_float32, item_norm
+from xformopt.transforms.items import TINY, at_least_float32, aten, item_norm
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import NonNegative, Positive
 
 
-@transform
+@transform(
+    elementwise=True,
+    foreach=lambda grads, params, *, weight: aten._foreach_add_(grads, params, alpha=weight),
+)
 def weight_decay(grad: Tensor, param: Tensor, *, weight: NonNegative = 0.01) -> None:
     """Add a share of the parameter to the gradient; decoupled if it stands last in the chain.
 

@@ -4,11 +4,16 @@ import torch
 from torch import Tensor
 
 from xformopt.transforms.clip import bounds_are_ordered
+from xformopt.transforms.items import aten
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Fraction, Number
 
 
-@transform(elementwise=True, laws=("idempotent", "scale_invariant", "odd"))
+@transform(
+    elementwise=True,
+    foreach=aten._foreach_sign_,
+    laws=("idempotent", "scale_invariant", "odd"),
+)
 def sign(grad: Tensor) -> None:
     """Replace each entry by its sign: the steepest direction of the l∞ ball.
 

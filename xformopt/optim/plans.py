@@ -1,0 +1,130 @@
+"""Which parameters of a group go into one call of a link, and in what shape."""
+
+from collections.abc import Hashable
+from operator import attrgetter
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+from xformopt.transforms.items import at_least_float32
+from xformopt.transforms.link import Link
+
+SMALL = 2**17
+"""Bytes below which tensors on the CPU are gathered: there a call costs more than a copy."""
+
+SLAB = 2**22
+"""Bytes of a gathered or cut batch on the CPU: what its caches hold."""
+
+BUCKET = 2**27
+"""Bytes of a gathered batch elsewhere."""
+
+Columns = list[list[Tensor]]
+"""What a transform is given: for each of its tensors, a list over the parameters."""
+
+
+class Part(NamedTuple):
+    """What is one call: parameters by position, and the shape they are seen in together."""
+
+    positions: list[int]
+    shape: tuple[int, ...]
+    sizes: list[int]
+    """The number of items of each, where they have the shape of their items; else empty."""
+    slab: int = 0
+    """The number of items of a call, where a parameter is cut; 0 where it is not."""
+
+
+class Plan(NamedTuple):
+    """How a link runs over a group, as long as the group's `layout` stays."""
+
+    layout: Hashable
+    as_they_are: list[int]
+    """The positions of parameters that the transform takes one by one, in their own shape."""
+    foreach: list[int]
+    """The positions of those that its multi-tensor form takes, all in one call."""
+    parts: list[Part]
+
+
+Way = Literal["foreach", "gathered", "cut", "as it is", "alone"]
+"""How a parameter is given to a transform. On the CPU `foreach` rounds the scalars of products to
+half precision, and is left out there."""
+
+_KIND = attrgetter("shape", "dtype", "device")
+
+
+def layout_of(link: Link, params: list[Tensor], columns: Columns) -> tuple[Hashable, ...]:
+    """Return what a plan hangs on: the parameters, their layout, and how far counters differ."""
+    layout: list[Hashable] = [*map(id, params), *map(_KIND, params)]
+    for k, column in enumerate(columns):
+        if k in link.transform.counters:
+            counts = [float(x) for x in column]
+            layout.append(tuple(count - counts[0] for count in counts))
+        else:
+            layout += map(Tensor.is_contiguous, column)
+    return tuple(layout)
+
+
+def make_plan(
+    layout: Hashable, link: Link, columns: Columns, shapes: list[tuple[int, ...]], alone: bool
+) -> Plan:
+    """Cut a group into what is one call each: large tensors alone, small ones of like items."""
+    plan, gathering = Plan(layout, [], [], []), dict[Hashable, list[int]]()
+    for i, shape in enumerate(shapes):
+        tensors = [column[i] for column in columns]
+        way = "alone" if alone else _way(link, tensors, shape)
+        size = _bytes(tensors[0])
+        if way == "foreach":
+            plan.foreach.append(i)
+        elif way == "as it is":
+            plan.as_they_are.append(i)
+        elif way == "gathered":
+            held = gathering.setdefault(_kind_of_items(link, tensors, shape), [])
+            if held and (len(held) + 1) * size > (SLAB if _on_cpu(tensors[0]) else BUCKET):
+                plan.parts.append(_together(held, shapes, columns, link.transform.counters))
+                held.clear()
+            held.append(i)
+        else:
+            slab = max(1, SLAB * shape[0] // size) if way == "cut" else 0
+            plan.parts.append(Part([i], shape, [], slab))
+    for held in filter(None, gathering.values()):
+        plan.parts.append(_together(held, shapes, columns, link.transform.counters))
+    return plan
+
+
+def _way(link: Link, tensors: list[Tensor], shape: tuple[int, ...]) -> Way:
+    """Return how a parameter is best given to a transform, which may be given others with it."""
+    counters = len(link.transform.counters)
+    sized, first = tensors[: len(tensors) - counters], tensors[0]
+    on_cpu, size = _on_cpu(first), _bytes(first)
+    small = size <= (SMALL if on_cpu else BUCKET)
+    alike = all(x.numel() == first.numel() for x in sized)
+    whole = alike and all(x.is_contiguous() for x in tensors)
+    exact = not on_cpu or first.dtype == at_least_float32(first.dtype)
+    if link.transform.foreach and small and exact and all(x.shape == first.shape for x in sized):
+        return "foreach"
+    if whole and small and not (on_cpu and link.transform.elementwise):
+        return "gathered"
+    if whole and on_cpu and size > 2 * SLAB and not counters:
+        return "cut"
+    return "as it is" if all(x.shape == shape for x in tensors) else "alone"
+
+
+def _kind_of_items(link: Link, tensors: list[Tensor], shape: tuple[int, ...]) -> Hashable:
+    counts = [float(tensors[k]) for k in link.transform.counters]
+    return (shape[1:], *((x.dtype, x.device) for x in tensors), *counts)
+
+
+def _on_cpu(x: Tensor) -> bool:
+    return x.device.type == "cpu"
+
+
+def _bytes(x: Tensor) -> int:
+    return x.numel() * x.element_size()
+
+
+def _together(
+    held: list[int], shapes: list[tuple[int, ...]], columns: Columns, counters: list[int]
+) -> Part:
+    sizes = [shapes[i][0] for i in held]
+    whole = [column for k, column in enumerate(columns) if k not in counters]
+    same = all(column[i].shape == shapes[i] for i in held for column in whole)
+    return Part(list(held), (sum(sizes), *shapes[held[0]][1:]), sizes if same else [])
