@@ -95,7 +95,8 @@ def _way(link: Link, tensors: list[Tensor], shape: tuple[int, ...]) -> Way:
     counters = len(link.transform.counters)
     sized, first = tensors[: len(tensors) - counters], tensors[0]
     on_cpu, size = _on_cpu(first), _bytes(first)
-    small = size <= (SMALL if on_cpu else BUCKET)
+    most = SLAB if link.transform.costly else SMALL
+    small = size <= (most if on_cpu else BUCKET)
     alike = all(x.numel() == first.numel() for x in sized)
     whole = alike and all(x.is_contiguous() for x in tensors)
     exact = not on_cpu or first.dtype == at_least_float32(first.dtype)

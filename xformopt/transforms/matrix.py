@@ -6,28 +6,12 @@ import torch
 from torch import Tensor
 
 from xformopt.transforms.items import TINY, as_matrices, at_least_float32, item_norm, row_norms
+from xformopt.transforms.newton_schulz import newton_schulz
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Count, NonNegative
 
-Coefficients = list[tuple[float, float, float]]
 
-MUON: Coefficients = [(3.4445, -4.7750, 2.0315)]
-"""The quintic of Jordan et al. 2024, used in every step."""
-
-POLAR_EXPRESS: Coefficients = [
-    (8.28721201814563, -23.595886519098837, 17.300387312530933),
-    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
-    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
-    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
-    (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
-    (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
-    (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
-    (1.875, -1.25, 0.375),
-]
-"""The optimal quintic of each step, for singular values in [1e-3, 1]; the last one repeats."""
-
-
-@transform(laws=("odd",))
+@transform(costly=True, laws=("odd",))
 def orthogonalize(
     grad: Tensor,
     *,
@@ -58,10 +42,10 @@ def orthogonalize(
     tall = rows > columns
     x = x.mT.contiguous() if tall else x
     x = x / item_norm(x, 2).clamp_min(max(eps, TINY)).to(x.dtype)
-    for a, b, c in _schedule(coefficients, steps):
-        gram = torch.bmm(x, x.mT)
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    grad.copy_((x.mT if tall else x).reshape(grad.shape)).mul_(_factor(scale, rows, columns))
+    x = newton_schulz(x, coefficients, steps)
+    grad.copy_((x.mT if tall else x).reshape(grad.shape))
+    if _factor(scale, rows, columns) != 1:
+        grad.mul_(_factor(scale, rows, columns))
 
 
 @transform(laws=("scale_invariant", "odd"))
@@ -145,13 +129,6 @@ def _compute_dtype(held: torch.dtype, asked: str) -> torch.dtype:
     if asked == "bfloat16":
         return torch.bfloat16
     return at_least_float32(held)
-
-
-def _schedule(coefficients: str, steps: int) -> Coefficients:
-    if coefficients == "muon":
-        return MUON * steps
-    safe = [(a / 1.01, b / 1.01**3, c / 1.01**5) for a, b, c in POLAR_EXPRESS[:-1]]
-    return [*safe, *POLAR_EXPRESS[-1:] * steps][:steps]
 
 
 def _factor(scale: str, rows: int, columns: int) -> float:

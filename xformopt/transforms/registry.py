@@ -45,6 +45,7 @@ class Transform:
         state: State = (),
         elementwise: bool = False,
         foreach: Callable[..., Any] | None = None,
+        costly: bool = False,
         scope: Literal["item", "optimizer"] = "item",
         laws: tuple[Law, ...] = (),
         check: Callable[..., str | None] | None = None,
@@ -58,6 +59,7 @@ class Transform:
         self.scope = scope
         self.elementwise = elementwise
         self.foreach = foreach
+        self.costly = costly
         self.laws = laws
         self.tensors = _tensors(fn, tuple(self.state), TENSORS[scope])
         self.counters = [
@@ -140,6 +142,7 @@ def transform(
     state: State = (),
     elementwise: bool = False,
     foreach: Callable[..., Any] | None = None,
+    costly: bool = False,
     scope: Literal["item", "optimizer"] = "item",
     laws: tuple[Law, ...] = (),
     check: Callable[..., str | None] | None = None,
@@ -157,10 +160,11 @@ def transform(fn: Callable[..., None] | None = None, **declared: Any) -> Any:
         **declared: `state`, the names of its buffers, zero at first, or a mapping from names to
             functions of the parameter, or to 'counter' for a scalar; `elementwise`, whether it
             treats each entry on its own; `foreach`, then, the same for lists of tensors, by
-            torch's multi-tensor kernels; `scope`, 'optimizer' for one call with all gradients as
-            the list `grads`; `laws`, what holds for it; `check`, a function of the settings that
-            returns what is wrong with them together; `draws`, one that returns whether random
-            numbers are drawn, where having a generator does not mean it.
+            torch's multi-tensor kernels; `costly`, whether it computes so much that one call for
+            several large tensors is worth copying them; `scope`, 'optimizer' for one call with all
+            gradients as the list `grads`; `laws`, what holds for it; `check`, a function of the
+            settings that returns what is wrong with them together; `draws`, one that returns
+            whether random numbers are drawn, where having a generator does not mean it.
 
     >>> from torch import Tensor, tensor
     >>> @transform(elementwise=True)
