@@ -201,13 +201,14 @@ def _run_gathered(
         if not gathered[k]:
             torch.ops.aten._foreach_copy_(column[1:], [batch] * (len(column) - 1))
         elif part.sizes:
-            torch.split_with_sizes_copy(batch, part.sizes, out=column)
+            whole = batch.view(-1, *column[0].shape[1:])
+            torch.split_with_sizes_copy(whole, part.sizes, out=column)
         else:
             torch.ops.aten._foreach_copy_(column, list(unflatten(batch.view(-1), column)))
 
 
 def _gather(column: list[Tensor], part: Part) -> Tensor:
-    return torch.cat(column) if part.sizes else flatten(column).view(part.shape)
+    return (torch.cat(column) if part.sizes else flatten(column)).view(part.shape)
 
 
 def _run_as_they_are(

@@ -28,7 +28,7 @@ class Part(NamedTuple):
     positions: list[int]
     shape: tuple[int, ...]
     sizes: list[int]
-    """The number of items of each, where they have the shape of their items; else empty."""
+    """The length of each, where they differ in that alone; else empty."""
     slab: int = 0
     """The number of items of a call, where a parameter is cut; 0 where it is not."""
 
@@ -125,7 +125,7 @@ def _bytes(x: Tensor) -> int:
 def _together(
     held: list[int], shapes: list[tuple[int, ...]], columns: Columns, counters: list[int]
 ) -> Part:
-    sizes = [shapes[i][0] for i in held]
-    whole = [column for k, column in enumerate(columns) if k not in counters]
-    same = all(column[i].shape == shapes[i] for i in held for column in whole)
-    return Part(list(held), (sum(sizes), *shapes[held[0]][1:]), sizes if same else [])
+    whole = [column[i] for k, column in enumerate(columns) if k not in counters for i in held]
+    same = whole[0].ndim > 0 and all(x.shape[1:] == whole[0].shape[1:] for x in whole)
+    sizes = [columns[0][i].shape[0] for i in held] if same else []
+    return Part(list(held), (sum(shapes[i][0] for i in held), *shapes[held[0]][1:]), sizes)
