@@ -88,7 +88,8 @@ def _wrong_key(cause: OmegaConfBaseException, parent: Any) -> str:
     known = [k for k in known if not k.startswith("_")]
     if full_key == key:
         known = list(dict.fromkeys([*known, *groups()]))
-    return f"`{full_key}`: there is no such key; {_close(key, known)}"
+    way_out = _close(key, known) if known else f"`+{full_key}=…` adds it"
+    return f"`{full_key}`: there is no such key; {way_out}"
 
 
 def _instantiation(error: InstantiationException) -> str:

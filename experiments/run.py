@@ -54,7 +54,7 @@ def _train(cfg: DictConfig, device: torch.device, folder: RunFolder, summary: Su
     task.prepare(device, cfg.seed)
     optimizer = _build_optimizer(cfg, task)
     summary.update(
-        inner=type(getattr(optimizer, "inner_opt", optimizer)).__name__,
+        inner=_inner(optimizer),
         transforms=[f"{k}: {v!r}" for k, v in getattr(optimizer, "transforms", {}).items()],
         parameters=sum(p.numel() for p in task.model.parameters()),
     )
@@ -78,6 +78,13 @@ def _build_optimizer(cfg: DictConfig, task: Task) -> Optimizer:
     if isinstance(optimizer, RoutedOptimizer):
         print(optimizer.describe())
     return optimizer
+
+
+def _inner(optimizer: Optimizer) -> str:
+    """Return the class of the inner optimizer; of several behind routes, each once."""
+    parts = optimizer.optimizers.values() if isinstance(optimizer, RoutedOptimizer) else [optimizer]
+    names = [type(getattr(part, "inner_opt", part)).__name__ for part in parts]
+    return ", ".join(dict.fromkeys(names))
 
 
 def _record(

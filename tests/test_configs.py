@@ -126,6 +126,14 @@ def test_routes_from_yaml():
     assert not layer.bias.requires_grad
 
 
+def test_routes_from_the_command_line():
+    cfg = composed("optim.routes={matrices:{ndim:'>=2',lr:0.02},rest:{freeze:true}}")
+    layer = torch.nn.Linear(3, 2)
+    optim = instantiate(cfg.optim)(layer.named_parameters())
+    assert [(g["route"], g["lr"]) for g in optim.param_groups] == [("matrices", 0.02)]
+    assert not layer.bias.requires_grad
+
+
 def test_schedules_from_yaml():
     schedule = "{_target_: xformopt.schedules.linear, start: 0.0, end: 0.5, steps: 2}"
     cfg = composed("optim/transforms=[top_q]", f"optim.transforms.top_q.q={schedule}")

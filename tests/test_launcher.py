@@ -335,6 +335,7 @@ BAD = {
     "+foo=1": r"`foo`: nothing reads this key; there are: device, optim, pictures",
     "~optim": r"`optim` must be an option of the group `optim`, got None",
     "~optim.inner": r"`optim.inner`: it cannot be deleted",
+    "optim.routes.x.lr=1": r"`optim.routes.x`: there is no such key; `\+optim.routes.x=…` adds it",
     "~task.startt": r"`~task.startt`: there is nothing to delete; what is null or unset",
     "~optim/innr": r"`optim/innr`: there is no such key or group; did you mean `optim/inner`",
     "~trainer": r"`trainer` must be an option: there are: `trainer=default`",

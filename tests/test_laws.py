@@ -51,6 +51,30 @@ def registered() -> Iterator[None]:
 
 @pytest.mark.usefixtures("registered")
 class TestKitCatches:
+    def test_what_changes_nothing(self):
+        @T.transform
+        def rebinds(grad: Tensor) -> None:
+            grad = grad * 2
+
+        with pytest.raises(AssertionError, match=r"`rebinds` changed nothing.*grad.copy_\(new\)"):
+            testing.check_transform(rebinds)
+
+    def test_writes_to_what_is_only_read(self):
+        @T.transform
+        def wipes(grad: Tensor, param: Tensor) -> None:
+            param.zero_()
+
+        with pytest.raises(AssertionError, match="it changed `param`, which it may only read"):
+            testing.check_transform(wipes)
+
+    def test_errors_of_the_transform(self):
+        @T.transform
+        def fails(grad: Tensor) -> None:
+            grad.add_(torch.zeros(7, 7, 7))
+
+        with pytest.raises(AssertionError, match=r"`fails` breaks the law .*RuntimeError"):
+            testing.check_transform(fails)
+
     def test_items_that_meet(self):
         @T.transform
         def mixes(grad: Tensor) -> None:

@@ -110,6 +110,10 @@ class TestRules:
             Route(ndim="two")
         with pytest.raises(TypeError, match="route `all` has a setting `lrr` that nothing reads"):
             RoutedOptimizer(layer.named_parameters(), {"all": Route(lrr=0.1)})
+        with pytest.raises(TypeError, match="`freez` that nothing reads: did you mean `freeze`"):
+            RoutedOptimizer(layer.named_parameters(), {"all": Route(freez=True)})
+        with pytest.raises(ValueError, match=r"`match` of a route must be.*'re:\(': missing \)"):
+            Route("re:(")
         wrong: Any = 3
         with pytest.raises(TypeError, match="`routes` must be a mapping name → rule, got 3"):
             make_optimizer(layer.named_parameters(), inner=SGD, routes=wrong)
@@ -201,10 +205,23 @@ class TestOneOptimizer:
     def test_added_group_goes_to_its_route(self, model: nn.Module):
         optim = routed(model)
         extra = nn.Parameter(torch.zeros(3, 3))
-        with pytest.raises(ValueError, match="`route` of the group must be in"):
-            optim.add_param_group({"params": [("extra", extra)]})
+        with pytest.raises(ValueError, match=r"`route` of the group must be in.*got 'nope'"):
+            optim.add_param_group({"params": [("extra", extra)], "route": "nope"})
         optim.add_param_group({"params": [("extra", extra)], "route": "matrices"})
         assert optim.optimizers["matrices"].param_groups[-1]["params"] == [extra]
+
+    def test_added_parameters_are_sorted_by_the_rules(self, model: nn.Module):
+        optim = routed(model)
+        matrix, vector = nn.Parameter(torch.zeros(3, 3)), nn.Parameter(torch.zeros(3))
+        with pytest.raises(TypeError, match="routes need names"):
+            optim.add_param_group({"params": [matrix]})
+        optim.add_param_group(
+            {"params": [("extra.weight", matrix), ("extra.bias", vector)], "lr": 0.5}
+        )
+        added = {g["route"]: g for g in optim.param_groups[-2:]}
+        assert added["matrices"]["params"] == [matrix]
+        assert added["rest"]["params"] == [vector]
+        assert [g["lr"] for g in added.values()] == [0.5, 0.5]
 
     def test_zero_grad_and_project(self, model: nn.Module):
         chain = [T.linf_ball(radius=0.01)]
@@ -228,6 +245,11 @@ def test_muon_trains_a_transformer_with_no_further_setting(model: nn.Module):
     assert "patches.weight" in taken["hidden"]
     assert taken["head"] == {"head.weight", "head.bias"}
     assert "scale" in taken["rest"]
+
+
+def test_muon_of_a_model_without_matrices():
+    optim = recipes.build("muon", nn.LayerNorm(4).named_parameters())
+    assert [g["route"] for g in optim.param_groups] == ["rest"]
 
 
 class TestLinksOverAllRoutes:

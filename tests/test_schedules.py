@@ -1,6 +1,7 @@
 """Settings of links that follow the step, per group, through save and load."""
 
 import io
+from typing import Any
 
 import pytest
 import torch
@@ -79,8 +80,10 @@ def test_a_closure_that_is_called_often_is_one_step():
 def test_a_schedule_outside_the_rule_is_refused():
     with pytest.raises(ValueError, match=r"`q` of `top_q` must be a number in \[0, 1\], got 2"):
         T.top_q(q=linear(2.0, 0.0, steps=3))
+    with pytest.raises(ValueError, match=r"got 4.0 at step 4 of linear\(0.0, 4.0, steps=4\)"):
+        T.top_q(q=linear(0.0, 4.0, steps=4))
     x = torch.zeros(1, 8)
-    late = T.top_q(q=linear(0.0, 4.0, steps=4))
+    late = T.top_q(q=exponential(0.5, rate=2.0))
     optim = ParamTransformingOptimizer([x], transforms=[late])
     with pytest.raises(ValueError, match=r"`q` of `top_q` must be a number in \[0, 1\], got 2"):
         kept(optim, x, 3)
@@ -88,11 +91,15 @@ def test_a_schedule_outside_the_rule_is_refused():
         linear(0.0, 1.0, steps=0)
 
 
-def test_any_function_of_the_step():
+@pytest.mark.parametrize("way", [Schedule, lambda function: function])
+def test_any_function_of_the_step(way: Any):
     x = torch.zeros(1, 8)
-    link = T.top_q(q=Schedule(lambda step: 0.5 if step % 2 else 0.0))
+    link = T.top_q(q=way(lambda step: 0.5 if step % 2 else 0.0))
     optim = ParamTransformingOptimizer([x], transforms=[link])
     assert kept(optim, x, 4) == [8, 4, 8, 4]
+    group = {"params": [x], "top_q.q": way(lambda step: 0.25 * step)}
+    optim = ParamTransformingOptimizer([group], transforms=[T.top_q(q=0.0)])
+    assert kept(optim, x, 3) == [8, 6, 4]
 
 
 def test_an_int_setting_follows_a_schedule_rounded():

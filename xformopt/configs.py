@@ -27,7 +27,7 @@ def make_optimizer(
     grad_scale: float = 1.0,
     grad_bias: float = 0.0,
     strict_ndim: bool = False,
-    routes: dict[str, Any] | None = None,
+    routes: Any = None,
 ) -> ParamTransformingOptimizer | RoutedOptimizer:
     """Build the optimizer that a config of the group `optim` holds.
 
@@ -110,7 +110,7 @@ def _recipe(recipe: recipes.Recipe) -> Any:
         inner=recipe.settings,
         transforms={name: settings for name, settings in recipe.chain.items() if settings},
         param_ndim=recipe.param_ndim,
-        routes={name: _route(part) for name, part in recipe.routes.items()},
+        routes={name: _route(part) for name, part in recipe.routes.items()} or None,
     )
 
 

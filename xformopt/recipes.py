@@ -117,7 +117,8 @@ RECIPES: dict[str, Recipe] = {
         "Adam with slow weights", {"lookahead": {}}, "Zhang et al. 2019", inner="adam"
     ),
     "muon": Recipe(
-        "orthogonalised momentum for matrices and kernels, AdamW for the rest",
+        "orthogonalised momentum for matrices and kernels, AdamW for the rest and for what is "
+        "named an embedding or head",
         {},
         "Jordan et al. 2024",
         routes={
@@ -126,7 +127,7 @@ RECIPES: dict[str, Recipe] = {
             ),
             "head": Part({"match": ["*head*", "*classifier*"], "optional": True}, {}, "adamw"),
             "hidden": Part(
-                {**MATRICES, "param_ndim": None},
+                {**MATRICES, "param_ndim": None, "optional": True},
                 {
                     "ema": {"decay": 0.95, "nesterov": True},
                     "orthogonalize": {"scale": "muon", "dtype": "bfloat16"},

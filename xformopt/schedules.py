@@ -1,7 +1,8 @@
 """Schedules: settings of links that follow the step.
 
 Given where a number would stand: `top_q(q=linear(0.0, 0.9, steps=1000))`, or in YAML
-`q: {_target_: xformopt.schedules.linear, start: 0.0, end: 0.9, steps: 1000}`.
+`q: {_target_: xformopt.schedules.linear, start: 0.0, end: 0.9, steps: 1000}`. Any function of the
+step will do: `top_q(q=lambda step: 1 - 0.99**step)`.
 """
 
 import math
@@ -20,6 +21,11 @@ class Schedule:
         """Keep a function of `(step, *args, **kwargs)`."""
         self.function, self.args, self.kwargs = function, args, kwargs
 
+    @property
+    def last(self) -> int:
+        """The step from which on the value stays; 0 where it is not known."""
+        return int(self.kwargs.get("steps", 0))
+
     def __call__(self, step: int) -> float:
         """Return the value at a step."""
         return self.function(step, *self.args, **self.kwargs)
@@ -36,6 +42,18 @@ class Schedule:
     def __hash__(self) -> int:
         """Hash by function and positional arguments."""
         return hash((self.function, self.args))
+
+
+def as_schedule(value: Any) -> Any:
+    """Return a schedule for a function of the step, and anything else as it is.
+
+    >>> as_schedule(lambda step: 0.5**step)(2), as_schedule(0.5)
+    (0.25, 0.5)
+    """
+    if isinstance(value, Schedule | type) or not callable(value):
+        return value
+    function: Any = value
+    return Schedule(function)
 
 
 def linear(start: float, end: float, *, steps: int) -> Schedule:

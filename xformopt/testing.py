@@ -37,15 +37,12 @@ def apply(
 
     With `shape`, it is given `x`, and what stands beside it, in that shape.
     """
-    generator = torch.Generator().manual_seed(seed)
-    settings = transform.complete({})
-    resources = {k: generator for k, s in transform.settings.items() if s.is_resource}
     shape = shape or x.shape
     beside = [_beside(x).reshape(shape) for _ in transform.tensors[1:]]
     y = x.clone().reshape(shape)
     state = [initialise(y) for initialise in transform.state.values()]
     written = [y] if transform.scope == "optimizer" else y
-    transform.fn(written, *beside, *state, **{**settings, **resources})
+    transform.fn(written, *beside, *state, **_settings(transform, seed))
     return y
 
 
@@ -99,7 +96,7 @@ def foreach_is_each(transform: Transform, x: Tensor) -> None:
     """The multi-tensor form does to each of several tensors, and its buffers, what f does."""
     if transform.foreach is None:
         return
-    settings = transform.complete({})
+    settings = _settings(transform)
     each, together = ([_given(transform, y) for y in (x, -x, 2 * x[:1])] for _ in range(2))
     for _ in range(2):
         for tensors in each:
@@ -152,10 +149,22 @@ def nonexpansive(transform: Transform, x: Tensor) -> None:
     assert (after <= before + slack).all(), f"{after.tolist()} exceeds {before.tolist()}"
 
 
+def writes_its_target_alone(transform: Transform, x: Tensor) -> None:
+    """What it only reads stays as it was: `param` beside `grad`, or `grad` beside `param`."""
+    if transform.scope == "optimizer":
+        return
+    given = _given(transform, x)
+    before = [tensor.clone() for tensor in given]
+    transform.fn(*given, **_settings(transform))
+    for name, old, new in zip(transform.tensors[1:], before[1:], given[1:], strict=False):
+        assert torch.equal(old, new), f"it changed `{name}`, which it may only read"
+
+
 FOR_ALL: dict[str, Check] = {
     f.__name__: f
     for f in (
         seeds_repeat,
+        writes_its_target_alone,
         items_are_independent,
         zeros_stay_finite,
         extremes_stay_finite,
@@ -188,11 +197,17 @@ def check_transform(transform: Transform, **settings: Any) -> None:
         for x in _samples():
             try:
                 check(transform, x)
-            except AssertionError as error:
+            except Exception as error:
+                said = error if isinstance(error, AssertionError) else repr(error)
                 raise AssertionError(
                     f"transform `{transform.name}` breaks the law `{law}` ({check.__doc__}) for "
-                    f"{x.dtype} of shape {tuple(x.shape)}: {error}"
+                    f"{x.dtype} of shape {tuple(x.shape)}: {said}"
                 ) from error
+    assert any(_changes(transform, x) for x in _samples()), (
+        f"transform `{transform.name}` changed nothing in any sample: it must write to "
+        f"`{transform.target}` in place, e.g. `{transform.target}.copy_(new)`; if it does nothing "
+        "by default, pass settings under which it acts"
+    )
 
 
 def check_inner(InnerOpt: Callable[..., Optimizer], **settings: Any) -> None:
@@ -246,6 +261,17 @@ def _given(transform: Transform, x: Tensor) -> list[Tensor]:
     """Return what a transform is given for `x`: a copy, what stands beside it, its buffers."""
     beside = [_beside(x) for _ in transform.tensors[1:]]
     return [x.clone(), *beside, *(initialise(x) for initialise in transform.state.values())]
+
+
+def _settings(transform: Transform, seed: int = 0) -> dict[str, Any]:
+    """Return the defaults, with a seeded generator where one is taken."""
+    generator = torch.Generator().manual_seed(seed)
+    resources = {k: generator for k, s in transform.settings.items() if s.is_resource}
+    return {**transform.complete({}), **resources}
+
+
+def _changes(transform: Transform, x: Tensor) -> bool:
+    return any(not torch.equal(apply(transform, size * x), size * x) for size in (1, 100))
 
 
 def _beside(x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from xformopt.optim.batching import batch_shape, dense_or_values, hook_view
 from xformopt.optim.buckets import Buckets, link_buffers, run_optimizer_link
 from xformopt.optim.inner import ParamGroups, build_inner
 from xformopt.optim.linkstate import LinkState
-from xformopt.schedules import Schedule
+from xformopt.schedules import Schedule, as_schedule
 from xformopt.transforms.link import INHERIT, Link, Transforms, as_chain
 
 Group = dict[str, Any]
@@ -275,6 +275,8 @@ class ParamTransformingOptimizer(Optimizer):
         for key, value in group.items():
             if value is required:
                 raise TypeError(f"`{key}` must be given: {type(self).__name__}(…, {key}=…)")
+            if "." in key:
+                group[key] = as_schedule(value)
         for p in group["params"]:
             batch_shape(p.shape, group["param_ndim"], self.strict_ndim)
         for name, link in self.transforms.items():

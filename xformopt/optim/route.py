@@ -1,6 +1,7 @@
 """Routes: ordered rules on the names and dimensions of parameters; the first that holds wins."""
 
 import fnmatch
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -47,6 +48,8 @@ class Route:
         self.transforms, self.inner = transforms, inner
         self.freeze, self.optional, self.settings = freeze, optional, settings
         _compare(ndim, 0)
+        for pattern in self.match:
+            _check_pattern(pattern)
 
     def takes(self, name: str, ndim: int) -> bool:
         """Return whether the rule holds for a parameter."""
@@ -59,6 +62,10 @@ class Route:
         return ", ".join(parts)
 
 
+FIELDS = [a for a in inspect.signature(Route).parameters if a != "settings"]
+"""What a route has beside the settings of its parameter group."""
+
+
 def assign(params: Iterable[Any], routes: Mapping[str, Route]) -> dict[str, Named]:
     """Return the parameters that each route takes; the first rule that holds wins.
 
@@ -66,6 +73,18 @@ def assign(params: Iterable[Any], routes: Mapping[str, Route]) -> dict[str, Name
         TypeError: for parameters without names.
         ValueError: for a parameter that no rule takes, or a rule that takes nothing, by name.
     """
+    assigned = sort_out(params, routes)
+    for route, taken in assigned.items():
+        if not taken and not routes[route].optional:
+            raise ValueError(
+                f"route `{route}` ({routes[route]!r}) takes no parameter; mend the rule, put it "
+                "before the routes that take its parameters, or pass `optional=True`"
+            )
+    return {route: taken for route, taken in assigned.items() if taken}
+
+
+def sort_out(params: Iterable[Any], routes: Mapping[str, Route]) -> dict[str, Named]:
+    """Return the parameters that each route takes, of some none; every parameter must be taken."""
     assigned: dict[str, Named] = {name: [] for name in routes}
     homeless = []
     for item in params:
@@ -81,19 +100,23 @@ def assign(params: Iterable[Any], routes: Mapping[str, Route]) -> dict[str, Name
         raise ValueError(
             f"no route takes {', '.join(homeless)}; add a last route that takes the rest: Route()"
         )
-    for route, taken in assigned.items():
-        if not taken and not routes[route].optional:
-            raise ValueError(
-                f"route `{route}` ({routes[route]!r}) takes no parameter; mend the rule, put it "
-                "before the routes that take its parameters, or pass `optional=True`"
-            )
-    return {route: taken for route, taken in assigned.items() if taken}
+    return assigned
 
 
 def _matches(pattern: str, name: str) -> bool:
     if pattern.startswith("re:"):
         return re.fullmatch(pattern[3:], name) is not None
     return fnmatch.fnmatchcase(name, pattern)
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        re.compile(pattern.removeprefix("re:") if pattern.startswith("re:") else "")
+    except re.error as error:
+        raise ValueError(
+            f"`match` of a route must be a glob or `re:` and a regular expression, got {pattern!r}:"
+            f" {error}"
+        ) from error
 
 
 def _compare(rule: int | str | None, ndim: int) -> bool:

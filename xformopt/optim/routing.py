@@ -9,7 +9,7 @@ from torch.optim import LBFGS, SGD, Optimizer
 
 from xformopt.optim.buckets import run_optimizer_link
 from xformopt.optim.core import ParamTransformingOptimizer
-from xformopt.optim.route import Named, Route, assign
+from xformopt.optim.route import FIELDS, Named, Route, assign, sort_out
 from xformopt.schedules import Schedule
 from xformopt.text import as_text
 from xformopt.transforms.link import Link, Transforms, as_chain
@@ -140,8 +140,13 @@ class RoutedOptimizer(Optimizer):
             optimizer.project()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group to the route that its key `route` names."""
-        route = param_group.get("route")
+        """Add a group to the route that its key `route` names, or whose rule takes its names."""
+        if "route" not in param_group:
+            for name, taken in sort_out(_listed(param_group["params"]), self.routes).items():
+                if taken:
+                    self.add_param_group({**param_group, "params": taken, "route": name})
+            return
+        route = param_group["route"]
         if route not in self.optimizers:
             raise ValueError(f"`route` of the group must be in {[*self.optimizers]}, got {route!r}")
         held = {id(p) for group in self.param_groups for p in group["params"]}
@@ -205,6 +210,10 @@ class RoutedOptimizer(Optimizer):
         super().__setstate__({})
 
 
+def _listed(params: Any) -> list[Any]:
+    return [params] if isinstance(params, tuple | Tensor) else list(params)
+
+
 def _refuse_schedules(common: Mapping[str, Link]) -> None:
     for name, link in common.items():
         for key, value in link.settings.items():
@@ -240,6 +249,6 @@ def _build(
         )
     for key in own:
         if key not in optimizer.defaults:
-            hint = close_matches(key, [*optimizer.defaults])
+            hint = close_matches(key, [*FIELDS, *optimizer.defaults])
             raise TypeError(f"route `{name}` has a setting `{key}` that nothing reads: {hint}")
     return optimizer

@@ -111,7 +111,10 @@ def max_norm(param: Tensor, *, radius: NonNegative = 3.0) -> None:
 def _map_singular_values(param: Tensor, function: Callable[[Tensor], Tensor]) -> None:
     matrices = as_matrices(param).to(at_least_float32(param.dtype))
     u, s, v = torch.linalg.svd(matrices, full_matrices=False)
-    param.copy_((u * function(s).unsqueeze(-2) @ v).reshape(param.shape))
+    mapped = function(s)
+    changed = (mapped != s).any(-1)[:, None, None]
+    new = torch.where(changed, u * mapped.unsqueeze(-2) @ v, matrices)
+    param.copy_(new.reshape(param.shape))
 
 
 def _index(s: Tensor) -> Tensor:

@@ -152,7 +152,10 @@ def topq_ball(param: Tensor, *, q: Fraction = 0.9, radius: NonNegative = 1.0) ->
     param.copy_((nearest * flat.sign()).view(param.shape))
 
 
-@transform(laws=("idempotent", "scale_invariant", "odd"))
+@transform(
+    laws=("idempotent", "scale_invariant", "odd"),
+    check=lambda radius: None if radius < float("inf") else "`radius` must be finite",
+)
 def l2_sphere(param: Tensor, *, radius: NonNegative = 1.0) -> None:
     """Replace each item by the nearest point of the Euclidean sphere; zero stays zero.
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, overload
 import torch
 from torch import Tensor
 
+from xformopt.schedules import as_schedule
 from xformopt.transforms.link import INHERIT, Link, When
 from xformopt.transforms.settings import Setting, close_matches, settings_of
 
@@ -103,7 +104,7 @@ class Transform:
                 known = [*self.settings, "param_ndim", "when"]
                 hint = close_matches(name, known)
                 raise TypeError(f"`{self.name}` has no setting `{name}`: {hint}")
-        values = {k: settings.get(k, s.default) for k, s in self.settings.items()}
+        values = {k: as_schedule(settings.get(k, s.default)) for k, s in self.settings.items()}
         self.check(values)
         return values
 

@@ -47,11 +47,15 @@ class Setting:
         """Raise a `TypeError` or `ValueError` that names the setting, its rule and the value."""
         if value is None and self.optional:
             return
-        value = self.at(value, 0)
-        if not self._has_type(value):
-            raise TypeError(f"`{self.name}` of `{owner}` must be {self.says}, got {value!r}")
-        if not self._in_range(value):
-            raise ValueError(f"`{self.name}` of `{owner}` must be {self.says}, got {value!r}")
+        for step in (0, value.last) if isinstance(value, Schedule) else (0,):
+            reached = self.at(value, step)
+            says = f"`{self.name}` of `{owner}` must be {self.says}, got {reached!r}"
+            if reached is not value:
+                says += f" at step {step} of {value!r}"
+            if not self._has_type(reached):
+                raise TypeError(says)
+            if not self._in_range(reached):
+                raise ValueError(says)
 
     def at(self, value: Any, step: int) -> Any:
         """Return the value at a step: of a schedule, rounded where an int is wanted."""
