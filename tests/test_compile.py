@@ -1,5 +1,7 @@
 """`torch.compile(optimizer.step, fullgraph=True)`: one graph, the same numbers, few recompiles."""
 
+import copy
+import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -120,3 +122,96 @@ def test_random_ones_draw_in_the_graph():
     step: Any = torch.compile(optim.step, backend="eager", fullgraph=True)
     step()
     assert (x - before).std().item() == pytest.approx(1.0, abs=0.1)
+
+
+class TestOption:
+    """`compile=True`: all steps but the first, and those with a closure, are one program."""
+
+    @pytest.fixture
+    def counter(self, monkeypatch: Any) -> CompileCounter:
+        counter, compile = CompileCounter(), torch.compile
+        monkeypatch.setattr(torch, "compile", lambda f, **how: compile(f, backend=counter, **how))
+        return counter
+
+    @staticmethod
+    def both(links: list[Link], InnerOpt: Any = SGD, count: int = 4) -> ParamTransformingOptimizer:
+        """Step with and without the option, checked; return the optimizer with it."""
+        ours, theirs = ([torch.ones(4, 3), torch.ones(3)] for _ in range(2))
+        settings: dict[str, Any] = {"transforms": links, "lr": 0.1, "strict_ndim": False}
+        optim = ParamTransformingOptimizer(
+            [p.requires_grad_() for p in ours], InnerOpt, compile=True, **settings
+        )
+        plain = ParamTransformingOptimizer(
+            [p.requires_grad_() for p in theirs], InnerOpt, **settings
+        )
+        for _ in range(count):
+            gradients = [torch.randn_like(p) for p in ours]
+            for params, made in ((ours, optim), (theirs, plain)):
+                give(params, gradients)
+                made.step()
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+        return optim
+
+    @pytest.mark.parametrize("InnerOpt", [SGD, Adam])
+    def test_with_the_real_compiler(self, InnerOpt: Any):
+        self.both([T.momentum(), T.sign(), T.linf_ball()], InnerOpt)
+
+    def test_compiles_once(self, counter: CompileCounter):
+        optim = self.both([T.momentum(), T.l2_norm()], count=1)
+        assert counter.frame_count == 0
+        for _ in range(3):
+            give(optim.param_groups[0]["params"], [torch.ones(4, 3), torch.ones(3)])
+            optim.step()
+        assert counter.frame_count == 1
+
+    def test_for_many_optimizers(self, counter: CompileCounter):
+        for _ in range(10):
+            self.both([T.sign()], count=2)
+        assert counter.frame_count == 10
+
+    def test_an_added_parameter_gets_its_buffers(self, counter: CompileCounter):
+        optim = self.both([T.momentum()])
+        late = torch.ones(2, requires_grad=True)
+        optim.add_param_group({"params": [late]})
+        for _ in range(2):
+            late.grad = torch.ones(2)
+            optim.step()
+        assert (optim.state[late]["momentum"]["buffer"] == 1.9).all()
+
+    def test_closures_are_not_compiled(self, counter: CompileCounter):
+        x = torch.ones(3, requires_grad=True)
+        optim = ParamTransformingOptimizer([x], lr=0.5, transforms=[T.sign()], compile=True)
+
+        def closure() -> Tensor:
+            optim.zero_grad()
+            loss = x.square().sum()
+            loss.backward()
+            return loss
+
+        losses = [optim.step(closure).item() for _ in range(3)]
+        assert losses == [3.0, 0.75, 0.0]
+        assert counter.frame_count == 0
+
+    def test_what_cannot_be_compiled_goes_on_with_a_warning(self):
+        def breaks(grad: Tensor) -> None:
+            torch._dynamo.graph_break()
+            grad.mul_(2)
+
+        link = transforms.Transform(breaks)()
+        with pytest.warns(RuntimeWarning, match="torch.compile failed, and steps go on without"):
+            self.both([link])
+
+    def test_copies_and_pickles(self, counter: CompileCounter):
+        optim = self.both([T.sign()])
+        for twin in (copy.deepcopy(optim), pickle.loads(pickle.dumps(optim))):
+            params = twin.param_groups[0]["params"]
+            for _ in range(2):
+                give(params, [torch.ones(4, 3), torch.ones(3)])
+                twin.step()
+            assert twin.compile
+
+    def test_takes_a_bool(self):
+        wrong: Any = "yes"
+        with pytest.raises(TypeError, match="`compile` must be true or false, got 'yes'"):
+            ParamTransformingOptimizer([torch.ones(3)], lr=0.1, compile=wrong)

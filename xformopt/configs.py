@@ -27,6 +27,7 @@ def make_optimizer(
     grad_scale: float = 1.0,
     grad_bias: float = 0.0,
     strict_ndim: bool = False,
+    compile: bool = False,
     routes: Any = None,
 ) -> ParamTransformingOptimizer | RoutedOptimizer:
     """Build the optimizer that a config of the group `optim` holds.
@@ -48,6 +49,7 @@ def make_optimizer(
         "grad_scale": grad_scale,
         "grad_bias": grad_bias,
         "strict_ndim": strict_ndim,
+        "compile": compile,
         "transforms": transforms,
     }
     inner = without_leftovers(inner)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from experiments.bench.cases import Case, muon_case, step_cases
 from experiments.bench.clock import Times, interleave, spread
+from experiments.bench.memory import peak_memory
 from experiments.bench.report import Row, as_table, save
 
 
@@ -60,7 +61,10 @@ def measure(case: Case, rounds: int, device: torch.device) -> list[Row]:
         runs[who] = optimizer.step
         prepare[who] = partial(_restore, params, grads)
     times = interleave(runs, rounds=rounds, device=device, prepare=prepare)
-    return _muon_rows(case, times) if "bare" not in runs else _copies_rows(case, times)
+    if "bare" not in runs:
+        return _muon_rows(case, times)
+    memory = {who: peak_memory(run, device) for who, run in runs.items()}
+    return _copies_rows(case, times, memory)
 
 
 @torch.no_grad()
@@ -73,16 +77,16 @@ def _restore(params: list[Tensor], grads: list[Tensor]) -> None:
         param.grad.copy_(grad)
 
 
-def _copies_rows(case: Case, times: Times) -> list[Row]:
+def _copies_rows(case: Case, times: Times, memory: dict[str, int]) -> list[Row]:
     """Extra copies: what a step takes beyond the bare one, over a copy of the gradient's bytes."""
-    return [
-        _row(case, who, "extra copies", [
-            (mine - bare) / copy
-            for mine, bare, copy in zip(seconds, times["bare"], times["copy"], strict=True)
-        ])
-        for who, seconds in times.items()
-        if who not in ("bare", "copy")
-    ]  # fmt: skip
+    rows = []
+    for who, seconds in times.items():
+        if who in ("bare", "copy"):
+            continue
+        pairs = zip(seconds, times["bare"], times["copy"], strict=True)
+        row = _row(case, who, "extra copies", [(mine - bare) / copy for mine, bare, copy in pairs])
+        rows.append({**row, "memory": (memory[who] - memory["bare"]) / 2**20})
+    return rows
 
 
 def _muon_rows(case: Case, times: Times) -> list[Row]:

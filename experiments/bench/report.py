@@ -11,13 +11,14 @@ Row = dict[str, Any]
 
 def as_table(rows: list[Row]) -> str:
     """Lay the rows out as Markdown: the median and, in brackets, the quartiles."""
-    header = ("set", "inner", "links", "who", "figure", "median", "quartiles", "goal")
+    header = ("set", "inner", "links", "who", "figure", "median", "quartiles", "goal", "MiB")
     lines = [
         (
             *(row[key] for key in header[:5]),
             f"{row['median']:.2f}",
             f"{row['low']:.2f}–{row['high']:.2f}",
             "" if row["goal"] is None else f"<= {row['goal']} {'✓' if row['met'] else '✗'}",
+            f"{row['memory']:.1f}" if "memory" in row else "",
         )
         for row in rows
     ]

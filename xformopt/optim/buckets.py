@@ -133,7 +133,7 @@ def _columns(
     columns: list[Any] = [given[tensor]() for tensor in link.transform.tensors]
     if link.transform.state:
         buffers = [link_buffers(name, link, p, state) for p in params]
-        columns += map(list, zip(*buffers, strict=True))
+        columns.extend([list(column) for column in zip(*buffers, strict=True)])
     return columns
 
 

@@ -11,6 +11,7 @@ from torch.optim.optimizer import required
 
 from xformopt.optim.batching import batch_shape, dense_or_values, hook_view
 from xformopt.optim.buckets import Buckets, link_buffers, run_optimizer_link
+from xformopt.optim.compiled import Program
 from xformopt.optim.inner import ParamGroups, build_inner
 from xformopt.optim.linkstate import LinkState
 from xformopt.schedules import Schedule, as_schedule
@@ -53,6 +54,8 @@ class ParamTransformingOptimizer(Optimizer):
             overrides the setting `q` of the link `top_q` by its key `"top_q.q"`.
         strict_ndim: whether a parameter with fewer than `abs(param_ndim)` dimensions is an error,
             or one whole item.
+        compile: whether steps without a closure run as one program of `torch.compile`, all but the
+            first, which makes the buffers. The second one takes the time to compile.
         defaults: default values for all parameter groups.
         **inner_opt_kwargs: settings of `InnerOpt`.
 
@@ -74,6 +77,8 @@ class ParamTransformingOptimizer(Optimizer):
     param_groups: Any = _Mirrored()
     defaults: Any = _Mirrored()
     state: Any = _Mirrored()
+    _program: Program | None = None
+    _has_stepped = False
 
     def __init__(
         self,
@@ -85,6 +90,7 @@ class ParamTransformingOptimizer(Optimizer):
         grad_bias: float = 0.0,
         transforms: Transforms = None,
         strict_ndim: bool = True,
+        compile: bool = False,
         defaults: dict[str, Any] | None = None,
         **inner_opt_kwargs: Any,
     ) -> None:
@@ -93,7 +99,9 @@ class ParamTransformingOptimizer(Optimizer):
         self.transforms: dict[str, Link] = as_chain(transforms)
         for name, link in self.transforms.items():
             shared.update({f"{name}.{key}": value for key, value in link.settings.items()})
-        self.strict_ndim = strict_ndim
+        if not isinstance(compile, bool):
+            raise TypeError(f"`compile` must be true or false, got {compile!r}")
+        self.strict_ndim, self.compile = strict_ndim, compile
         self._built_inner = not isinstance(InnerOpt, Optimizer)
         self._link_state = LinkState(self.transforms)
         self._buckets = Buckets()
@@ -167,6 +175,20 @@ class ParamTransformingOptimizer(Optimizer):
         """
         self._check_compilable()
         primes = closure is None and self._only_primes()
+        if self.compile and closure is None and not primes:
+            if self._has_stepped:
+                return self._run_program()
+            self._has_stepped = True
+        return self._step(closure, primes)
+
+    def _run_program(self) -> None:
+        """Make a step by the compiled program; buffers that are missing are made before it."""
+        if self._program is None:
+            self._program = Program(self._step)
+        self._begin_links()
+        self._program(None, False)
+
+    def _step(self, closure: Callable[[], Any] | None, primes: bool) -> Any:
         try:
             if primes:
                 self._begin_links()
@@ -394,7 +416,7 @@ class ParamTransformingOptimizer(Optimizer):
 
 def _own(optimizer: Optimizer) -> dict[str, Any]:
     """Return the attributes that are not torch's bookkeeping, which each instance makes anew."""
-    made_anew = {"step", "state", "param_groups", "defaults"}
+    made_anew = {"step", "state", "param_groups", "defaults", "_program", "_has_stepped"}
     return {
         name: value
         for name, value in vars(optimizer).items()

@@ -140,7 +140,12 @@ def clip_total_norm(grads: list[Tensor], *, max_norm: NonNegative = 1.0) -> None
 
     Source: Pascanu et al. 2013, On the difficulty of training RNNs, arXiv:1211.5063.
     """
-    total = torch.nn.utils.get_total_norm([g.to(at_least_float32(g.dtype)) for g in grads])
+    exact = [g.to(at_least_float32(g.dtype)) for g in grads]
+    if torch.compiler.is_compiling():
+        norms = [torch.linalg.vector_norm(g).to(exact[0].device) for g in exact]
+        total = torch.linalg.vector_norm(torch.stack(norms))
+    else:
+        total = torch.nn.utils.get_total_norm(exact)
     factor = (max_norm / total.clamp_min(TINY)).clamp_max(1.0)
     for grad in grads:
         grad.mul_(factor.to(grad.device))

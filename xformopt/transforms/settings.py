@@ -49,13 +49,11 @@ class Setting:
             return
         for step in (0, value.last) if isinstance(value, Schedule) else (0,):
             reached = self.at(value, step)
-            says = f"`{self.name}` of `{owner}` must be {self.says}, got {reached!r}"
-            if reached is not value:
-                says += f" at step {step} of {value!r}"
-            if not self._has_type(reached):
-                raise TypeError(says)
-            if not self._in_range(reached):
-                raise ValueError(says)
+            kind = None if self._has_type(reached) else TypeError
+            if kind or not self._in_range(reached):
+                where = f" at step {step} of {value!r}" if isinstance(value, Schedule) else ""
+                says = f"`{self.name}` of `{owner}` must be {self.says}, got {reached!r}"
+                raise (kind or ValueError)(says + where)
 
     def at(self, value: Any, step: int) -> Any:
         """Return the value at a step: of a schedule, rounded where an int is wanted."""

@@ -1,0 +1,42 @@
+"""Steps that run as one program of `torch.compile`."""
+
+import warnings
+from collections.abc import Callable
+from types import FunctionType, MethodType
+from typing import Any
+
+import torch
+
+
+class Program:
+    """A method, compiled to one graph; what cannot be compiled runs as it is, with a warning."""
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        """Compile a copy of the code: torch keeps but eight programs of one, for all objects."""
+        bound: Any = method
+        function = bound.__func__
+        copy = FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
+        self._method = method
+        self._compiled = torch.compile(MethodType(copy, bound.__self__), fullgraph=True)
+
+    def __call__(self, *args: Any) -> Any:
+        """Run the program, or the method from when compiling has failed."""
+        try:
+            return self._compiled(*args)
+        except Exception as error:
+            if self._compiled is self._method or not _is_of_compiler(error):
+                raise
+            said = next(iter(str(error).splitlines()), "")
+            warnings.warn(
+                f"torch.compile failed, and steps go on without it: {type(error).__name__}: {said}",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+            self._compiled = self._method
+            return self._method(*args)
+
+
+def _is_of_compiler(error: Exception) -> bool:
+    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+
+    return isinstance(error, FailOnRecompileLimitHit | TorchDynamoException)
