@@ -117,7 +117,6 @@ class TestPlans:
         optim.add_param_group({"params": [added]})
         assert self.calls_of_a_step(optim, [*params, added], calls) == [(1, 4), (6, 4)]
         optim.param_groups[0]["params"].append(optim.param_groups.pop()["params"][0])
-        optim._schedules.pop()
         assert self.calls_of_a_step(optim, [*params, added], calls) == [(7, 4)]
 
     def test_follow_dtype_shape_and_param_ndim(self, counted: tuple[Any, list[tuple[int, ...]]]):

@@ -14,6 +14,8 @@ from xformopt.optim.buckets import Buckets, link_buffers, run_optimizer_link
 from xformopt.optim.compiled import Program
 from xformopt.optim.inner import ParamGroups, build_inner
 from xformopt.optim.linkstate import LinkState
+from xformopt.optim.saving import check_same_chain, own_attributes, with_missing_keys
+from xformopt.optim.scheduled import Scheduled
 from xformopt.schedules import Schedule, as_schedule
 from xformopt.transforms.link import INHERIT, Link, Transforms, as_chain
 
@@ -106,7 +108,7 @@ class ParamTransformingOptimizer(Optimizer):
         self._link_state = LinkState(self.transforms)
         self._buckets = Buckets()
         self._raw: dict[Tensor, Tensor] = {}
-        self._schedules: list[dict[str, Schedule]] = []
+        self._scheduled = Scheduled(self.transforms)
         self.inner_opt = build_inner(
             InnerOpt, params, {**shared, **(defaults or {})}, inner_opt_kwargs
         )
@@ -119,7 +121,7 @@ class ParamTransformingOptimizer(Optimizer):
         super().__setstate__({})
         for group in self.param_groups:
             self._check_group(group)
-            self._take_schedules(group)
+            self._scheduled.take(group)
 
     def _pre_step_transform_(self, param: Tensor, optim_group: Group) -> None:
         """Transform `param.grad` (or `param`) in place before the inner step; a no-op to override.
@@ -137,7 +139,7 @@ class ParamTransformingOptimizer(Optimizer):
     def _apply_pre_step_transform_(self) -> None:
         """Run the pre-step hook and links on every gradient, then scale and shift it."""
         self._link_state.show(self.state)
-        self._follow_schedules()
+        self._scheduled.follow(self.param_groups)
         self._begin_links()
         self._run_hook("_pre_step_transform_")
         self._run_links("pre")
@@ -204,7 +206,7 @@ class ParamTransformingOptimizer(Optimizer):
         if primes:
             return loss
         self._apply_post_step_transform_()
-        self._count_step()
+        self._scheduled.count(self.param_groups)
         return loss
 
     def _check_compilable(self) -> None:
@@ -233,7 +235,7 @@ class ParamTransformingOptimizer(Optimizer):
         self.inner_opt.add_param_group(param_group)
         try:
             self._check_group(self.param_groups[-1])
-            self._take_schedules(self.param_groups[-1])
+            self._scheduled.take(self.param_groups[-1])
         except (TypeError, ValueError):
             del self.param_groups[-1]
             raise
@@ -253,8 +255,8 @@ class ParamTransformingOptimizer(Optimizer):
         for hook in self._optimizer_load_state_dict_pre_hooks.values():
             changed = hook(self, state_dict)
             state_dict = state_dict if changed is None else changed
-        self._check_same_chain(state_dict)
-        self.inner_opt.load_state_dict(self._with_missing_keys(state_dict))
+        check_same_chain(self.param_groups, state_dict["param_groups"])
+        self.inner_opt.load_state_dict(with_missing_keys(self.param_groups, state_dict))
         for hook in self._optimizer_load_state_dict_post_hooks.values():
             hook(self)
 
@@ -268,7 +270,7 @@ class ParamTransformingOptimizer(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and copy need: the inner optimizer and what subclasses set."""
-        return {**_own(self), "_inner_attributes": _own(self.inner_opt)}
+        return {**own_attributes(self), "_inner_attributes": own_attributes(self.inner_opt)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore what `__getstate__` gave."""
@@ -319,47 +321,6 @@ class ParamTransformingOptimizer(Optimizer):
             return False
         grads = [p.grad for group in self.param_groups for p in group["params"]]
         return all(grad is None or not grad.any() for grad in grads)
-
-    def _take_schedules(self, group: Group) -> None:
-        """Put numbers where a group has schedules, which are kept beside it."""
-        schedules = {key: value for key, value in group.items() if isinstance(value, Schedule)}
-        self._schedules.append(schedules)
-        if schedules:
-            group.setdefault("schedule_step", 0)
-            self._follow(group, schedules, 0)
-
-    def _follow_schedules(self) -> None:
-        for group, schedules in zip(self.param_groups, self._schedules, strict=True):
-            if schedules:
-                self._follow(group, schedules, group["schedule_step"])
-
-    def _follow(self, group: Group, schedules: dict[str, Schedule], step: int) -> None:
-        for key, schedule in schedules.items():
-            name, _, setting = key.partition(".")
-            group[key] = self.transforms[name].transform.settings[setting].at(schedule, step)
-
-    def _count_step(self) -> None:
-        for group, schedules in zip(self.param_groups, self._schedules, strict=True):
-            if schedules:
-                group["schedule_step"] += 1
-
-    def _check_same_chain(self, state_dict: dict[str, Any]) -> None:
-        ours = {key for group in self.param_groups for key in group if "." in key}
-        theirs = {key for group in state_dict["param_groups"] for key in group if "." in key}
-        if ours != theirs:
-            raise ValueError(
-                "the state dict is of another chain of transforms: it has "
-                f"{sorted(theirs - ours) or 'nothing more'}, and lacks {sorted(ours - theirs)}"
-            )
-
-    def _with_missing_keys(self, state_dict: dict[str, Any]) -> dict[str, Any]:
-        """Fill in the settings that an optimizer of another kind did not save."""
-        saved = state_dict["param_groups"]
-        if len(saved) != len(self.param_groups):
-            return state_dict
-        pairs = zip(self.param_groups, saved, strict=True)
-        filled = [{**{k: v for k, v in ours.items() if k != "params"}, **s} for ours, s in pairs]
-        return {**state_dict, "param_groups": filled}
 
     def _run_hook(self, name: str) -> None:
         inherited = getattr(type(self), name) is getattr(ParamTransformingOptimizer, name)
@@ -412,17 +373,6 @@ class ParamTransformingOptimizer(Optimizer):
             return loss
 
         return transformed
-
-
-def _own(optimizer: Optimizer) -> dict[str, Any]:
-    """Return the attributes that are not torch's bookkeeping, which each instance makes anew."""
-    made_anew = {"step", "state", "param_groups", "defaults", "_program", "_has_stepped"}
-    return {
-        name: value
-        for name, value in vars(optimizer).items()
-        if name not in made_anew
-        and not name.startswith(("_optimizer_", "_opt_called", "_zero_grad_", "_warned_"))
-    }
 
 
 def _check_same_settings(name: str, link: Link, group: Group) -> None:

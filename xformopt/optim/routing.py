@@ -10,6 +10,7 @@ from torch.optim import LBFGS, SGD, Optimizer
 from xformopt.optim.buckets import run_optimizer_link
 from xformopt.optim.core import ParamTransformingOptimizer
 from xformopt.optim.route import FIELDS, Named, Route, assign, sort_out
+from xformopt.optim.saving import check_same_chain
 from xformopt.schedules import Schedule
 from xformopt.text import as_text
 from xformopt.transforms.link import Link, Transforms, as_chain
@@ -168,7 +169,7 @@ class RoutedOptimizer(Optimizer):
                     )
         for name, optimizer in self.optimizers.items():
             own = [group for group in state_dict["param_groups"] if group.get("route") == name]
-            optimizer._check_same_chain({"param_groups": own})
+            check_same_chain(optimizer.param_groups, own)
         super().load_state_dict(state_dict)
 
     def describe(self) -> str:
