@@ -31,7 +31,11 @@ def _fresh_compiler() -> Iterator[None]:
 
 
 def steps(
-    links: list[Link], InnerOpt: Any, lr: Any, change: Change = lambda optim, step: None
+    links: list[Link],
+    InnerOpt: Any,
+    lr: Any,
+    change: Change = lambda optim, step: None,
+    dynamic: bool | None = None,
 ) -> list[int]:
     """Make six steps, all but the first compiled, checked; return the graphs made by then."""
     counter = CompileCounter()
@@ -42,7 +46,7 @@ def steps(
     settings: dict[str, Any] = {"transforms": links, "lr": lr, "strict_ndim": False}
     optim = ParamTransformingOptimizer(compiled, InnerOpt, **settings)
     twin = ParamTransformingOptimizer(eager, InnerOpt, **settings)
-    step: Any = torch.compile(optim.step, backend=counter, fullgraph=True)
+    step: Any = torch.compile(optim.step, backend=counter, fullgraph=True, dynamic=dynamic)
     graphs = []
     for i in range(6):
         gradients = [torch.randn_like(p) for p in compiled]
@@ -88,6 +92,8 @@ class TestRecompiles:
             optim.param_groups[0]["lr"] = 0.1 / (step + 1)
 
         assert steps([T.sign()], SGD, 0.1, change) == [0, 1, 2, 2, 2, 2]
+        torch._dynamo.reset()
+        assert steps([T.sign()], SGD, 0.1, change, dynamic=True) == [0, 1, 1, 1, 1, 1]
 
     def test_never_by_a_tensor_lr(self):
         def change(optim: ParamTransformingOptimizer, step: int) -> None:
