@@ -469,6 +469,15 @@ def test_repr_shows_inner_optimizer_and_chain():
     assert "q: 0.5" in repr(optim)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_scale_and_bias_are_exact_in_every_dtype(dtype: torch.dtype):
+    x = torch.zeros(1000, dtype=dtype, requires_grad=True)
+    x.grad = torch.linspace(1, 2, 1000).to(dtype)
+    expected = (x.grad * 0.9).add(0.1)
+    ParamTransformingOptimizer([x], lr=0.1, grad_scale=0.9, grad_bias=0.1).step()
+    assert torch.equal(x.grad, expected)
+
+
 def test_is_an_optimizer_to_every_scheduler():
     x = torch.full((2,), 9.0, requires_grad=True)
     optim = ParamTransformingOptimizer([x], lr=1.0, transforms=[T.sign()])

@@ -17,6 +17,7 @@ from xformopt.optim.linkstate import LinkState
 from xformopt.optim.saving import check_same_chain, own_attributes, with_missing_keys
 from xformopt.optim.scheduled import Scheduled
 from xformopt.schedules import Schedule, as_schedule
+from xformopt.transforms.items import rounds_scalars
 from xformopt.transforms.link import INHERIT, Link, Transforms, as_chain
 
 Group = dict[str, Any]
@@ -149,7 +150,10 @@ class ParamTransformingOptimizer(Optimizer):
             if scale == 1.0 and bias == 0.0:
                 continue
             grads = [dense_or_values(p) for p in group["params"] if p.grad is not None]
-            if scale != 1.0 and grads:
+            if scale != 1.0 and any(map(rounds_scalars, grads)):
+                for grad in grads:
+                    grad.mul_(scale)
+            elif scale != 1.0 and grads:
                 torch.ops.aten._foreach_mul_(grads, scale)
             if bias != 0.0 and grads:
                 torch.ops.aten._foreach_add_(grads, bias)

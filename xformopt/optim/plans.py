@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from xformopt.transforms.items import at_least_float32
+from xformopt.transforms.items import rounds_scalars
 from xformopt.transforms.link import Link
 
 SMALL = 2**17
@@ -45,8 +45,7 @@ class Plan(NamedTuple):
 
 
 Way = Literal["foreach", "gathered", "cut", "as it is", "alone"]
-"""How a parameter is given to a transform. On the CPU `foreach` rounds the scalars of products to
-half precision, and is left out there."""
+"""How a parameter is given to a transform."""
 
 _KIND = attrgetter("shape", "dtype", "device")
 
@@ -99,8 +98,8 @@ def _way(link: Link, tensors: list[Tensor], shape: tuple[int, ...]) -> Way:
     small = size <= (most if on_cpu else BUCKET)
     alike = all(x.numel() == first.numel() for x in sized)
     whole = alike and all(x.is_contiguous() for x in tensors)
-    exact = not on_cpu or first.dtype == at_least_float32(first.dtype)
-    if link.transform.foreach and small and exact and all(x.shape == first.shape for x in sized):
+    foreach = link.transform.foreach is not None and not rounds_scalars(first)
+    if foreach and small and all(x.shape == first.shape for x in sized):
         return "foreach"
     if whole and small and not (on_cpu and link.transform.elementwise):
         return "gathered"

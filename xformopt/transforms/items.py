@@ -17,6 +17,14 @@ def at_least_float32(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
+def rounds_scalars(x: Tensor) -> bool:
+    """Return whether multi-tensor products round a factor to the dtype of `x` before they use it.
+
+    On the CPU they do, which makes each product in half precision too small or too large alike.
+    """
+    return x.device.type == "cpu" and x.dtype != at_least_float32(x.dtype)
+
+
 def item_norm(x: Tensor, ord: float) -> Tensor:
     """Return the norm of each item of `x`, shape `(N, *d)`, as shape `(N, 1, …)`.
 
