@@ -2,6 +2,7 @@
 
 import re
 from difflib import get_close_matches
+from importlib import import_module
 from typing import Any
 
 from hydra.errors import (
@@ -9,6 +10,7 @@ from hydra.errors import (
     HydraException,
     InstantiationException,
     MissingConfigException,
+    OverrideParseException,
 )
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
@@ -34,6 +36,9 @@ def one_line(error: BaseException) -> str:
         return _instantiation(error)
     if isinstance(error, ConfigCompositionException):
         return _composition(error)
+    if isinstance(error, OverrideParseException):
+        said = _joined(str(error).partition("See https")[0])
+        return f"{said}; is every bracket and quote closed, and the argument quoted for the shell?"
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, OSError) and error.filename and error.strerror:
@@ -98,9 +103,23 @@ def _instantiation(error: InstantiationException) -> str:
     said = str(error).partition("full_key:")[0] if cause is None else str(cause)
     missing = re.search(r"Error (?:locating target|loading) '([^']+)'", str(error))
     if missing:
-        said = f"`{missing[1]}` cannot be imported: {cause or said}".partition(", set env var")[0]
+        said = f"`{missing[1]}` cannot be imported: {_neighbours(missing[1]) or cause or said}"
+        said = said.partition(", set env var")[0]
     prefix = f"`{where[1]}`: " if where else ""
     return prefix + _joined(said)
+
+
+def _neighbours(path: str) -> str:
+    """Return what of a dotted path is not there, and the names that are close to it."""
+    module, _, name = path.rpartition(".")
+    try:
+        known = [key for key in dir(import_module(module)) if not key.startswith("_")]
+    except ModuleNotFoundError as error:
+        return f"there is no module `{error.name}`"
+    except (ImportError, ValueError):
+        return ""
+    said = close_matches(name, known)
+    return said if said.startswith("did you mean") else f"`{module}` has no `{name}`"
 
 
 def _close(name: str, known: list[str]) -> str:

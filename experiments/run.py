@@ -74,7 +74,10 @@ def _build_optimizer(cfg: DictConfig, task: Task) -> Optimizer:
     try:
         optimizer: Optimizer = build(task.model.named_parameters())
     except (TypeError, ValueError) as error:
-        raise type(error)(f"`optim`: {error}") from error
+        if "Muon only supports 2D" in str(error):
+            error.add_note("`optim=muon` gives the other parameters to AdamW")
+        notes = "; ".join(["", *getattr(error, "__notes__", ())])
+        raise type(error)(f"`optim`: {error}{notes}") from error
     if isinstance(optimizer, RoutedOptimizer):
         print(optimizer.describe())
     return optimizer

@@ -1,6 +1,7 @@
 """The configs: every node composes, round-trips and steps, and other projects use them."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,19 @@ def test_routes_from_yaml():
     built = optim(layer.named_parameters())
     assert [g["lr"] for g in built.param_groups] == [0.5]
     assert not layer.bias.requires_grad
+
+
+def test_the_yaml_of_the_readme(tmp_path: Path):
+    found = re.search(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert found
+    (tmp_path / "app.yaml").write_text(found[1])
+    add_to_hydra_store()
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):
+        cfg = compose("app", overrides=["optim.inner.eps=1e-6"])
+    optim = instantiate(cfg.optim)([torch.ones(2, 2)])
+    assert list(optim.transforms) == ["top_q", "sign"]
+    group = optim.param_groups[0]
+    assert (group["top_q.q"], group["lr"], group["eps"]) == (0.5, 0.01, 1e-6)
 
 
 def test_routes_from_the_command_line():

@@ -317,7 +317,7 @@ BAD = {
     "optim.grad_scale=abc": r"`optim.grad_scale`: Value 'abc' of type 'str' could not be conv",
     "optim.grad_scale=null": r"`optim.grad_scale`: it must have a value, got null",
     "optim.grad_scale=nan": r"`optim`: `grad_scale` must be a finite number, got nan",
-    "optim.inner.lr=-1": r"`optim`: Adam\(lr=-1\) cannot be built: Invalid learning rate: -1",
+    "optim.inner.lr=-1": r"`optim`: `lr` of Adam must be a number >= 0, got -1",
     "optim.inner.lr=high": r"`lr` of Adam must be a number, got 'high'",
     "optim.inner.lr=null": r"`lr` of Adam must be a number, got None",
     "optim.inner.lr=true": r"`lr` of Adam must be a number, got True",
@@ -327,10 +327,14 @@ BAD = {
     "optim.inner.betas=[0.9]": r"`betas` of Adam must be 2 numbers, got \[0.9\]",
     "optim.inner.foreach=abc": r"`foreach` of Adam must be true, false or null, got 'abc'",
     "optim.inner.amsgrad=abc": r"`optim.inner.amsgrad`: Value 'abc' is not a valid bool",
-    "optim.inner._target_=torch.optim.Nadam": r"`optim.inner`: `torch.optim.Nadam` cannot be imp",
+    "optim.inner._target_=torch.optim.Nadam": r"`torch.optim.Nadam` cannot be imported: did you "
+    "mean `NAdam`",
+    "optim.inner._target_=torch.optm.SGD": r"cannot be imported: there is no module `torch.optm`",
+    "optim.inner._target_=os.getcwd": r"`InnerOpt` must build a torch Optimizer from parameters",
+    "optim/transforms=[sign": r"input '\[sign'; is every bracket and quote closed",
     "optim._target_=nope": r"`optim._target_`: `nope` cannot be imported",
     "+optim.inner.momentm=1": r"Adam has no setting `momentm` \(=1\)",
-    "+optim.zzz=1": r"`optim.zzz`: nothing reads this key; there are: grad_bias, grad_scale",
+    "+optim.zzz=1": r"`optim.zzz`: nothing reads this key; there are: compile, grad_bias",
     "+trainer.zzz=1": r"`trainer.zzz`: nothing reads this key; there are: batch_size",
     "+foo=1": r"`foo`: nothing reads this key; there are: device, optim, pictures",
     "~optim": r"`optim` must be an option of the group `optim`, got None",
@@ -391,9 +395,10 @@ class TestBadInput:
         def fail(grad: torch.Tensor) -> None:
             raise RuntimeError("out of luck")
 
-        monkeypatch.setattr(transforms.sign, "fn", fail)
-        result = cli(*SHORT, "optim/transforms=[sign]")
-        assert result.err == "error: out of luck; in the transform `sign`, which is sign()\n"
+        monkeypatch.setattr(transforms.centralize, "fn", fail)
+        result = cli(*SHORT, "optim/transforms=[centralize]")
+        said = "error: out of luck; in the transform `centralize`, which is centralize()\n"
+        assert result.err == said
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
     def test_a_device_that_is_not_there(self, cli: Any):

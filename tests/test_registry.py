@@ -178,7 +178,7 @@ class TestLink:
 
 PLUGIN = """
 from torch import Tensor
-from xformopt.transforms import transform
+from {module} import transform
 
 @transform(elementwise=True)
 def plugin_cube(grad: Tensor, *, times: int = 1) -> None:
@@ -208,8 +208,11 @@ def run(folder: Path, *command: str, **env: str) -> subprocess.CompletedProcess[
 
 
 class TestEntryPoints:
-    def test_third_party_transform_appears_in_table_and_command_line(self, tmp_path: Path):
-        install(tmp_path, "cubing", PLUGIN)
+    @pytest.mark.parametrize("module", ["xformopt", "xformopt.transforms.registry"])
+    def test_third_party_transform_appears_in_table_and_command_line(
+        self, tmp_path: Path, module: str
+    ):
+        install(tmp_path, "cubing", PLUGIN.replace("{module}", module))
         table = run(tmp_path, "-m", "xformopt")
         assert "plugin_cube" in table.stdout
         command = ["task=himmelblau", "trainer.steps=5", "task.starts=2"]

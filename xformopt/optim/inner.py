@@ -14,6 +14,10 @@ ParamGroups = Iterable[Any]
 """Parameters, `(name, parameter)` pairs, or dicts of parameter groups."""
 
 
+NONNEGATIVE = ("lr", "eps", "weight_decay")
+"""Settings that no optimizer of torch takes below zero; NaN some let pass."""
+
+
 def inner_optimizers() -> dict[str, type[Optimizer]]:
     """Return the optimizers of the installed `torch.optim`, by lower-case name.
 
@@ -22,7 +26,11 @@ def inner_optimizers() -> dict[str, type[Optimizer]]:
     """
     found = vars(torch.optim).values()
     classes = [c for c in found if inspect.isclass(c) and issubclass(c, Optimizer)]
-    return {c.__name__.lower(): c for c in classes if _needs_only_params(c)}
+    return {
+        c.__name__.lower(): c
+        for c in sorted(classes, key=lambda c: c.__name__.lower())
+        if _needs_only_params(c)
+    }
 
 
 def build_inner(
@@ -152,6 +160,8 @@ def _check_settings(build: Callable[..., Any], settings: dict[str, Any]) -> None
         arguments = inspect.signature(build).parameters
     except ValueError:
         return
+    if all(a.kind is a.KEYWORD_ONLY for a in arguments.values()):
+        raise TypeError(f"`InnerOpt` must build a torch Optimizer from parameters, got {build!r}")
     takes_any = any(a.kind is a.VAR_KEYWORD for a in arguments.values())
     for key, value in settings.items():
         if key not in arguments and not takes_any:
@@ -160,6 +170,9 @@ def _check_settings(build: Callable[..., Any], settings: dict[str, Any]) -> None
         kind = _kind(build, key)
         if not (kind is None or kind.holds(value)):
             raise TypeError(f"`{key}` of {_name(build)} must be {kind.says}, got {value!r}")
+        is_torchs = build in inner_optimizers().values()
+        if is_torchs and key in NONNEGATIVE and isinstance(value, float | int) and not value >= 0:
+            raise ValueError(f"`{key}` of {_name(build)} must be a number >= 0, got {value!r}")
 
 
 def _kind(build: Callable[..., Any], key: str) -> Rule | None:

@@ -17,9 +17,12 @@ for _module in pkgutil.iter_modules(__path__):
 
 
 def __getattr__(name: str) -> Transform:
-    if name.startswith("_") or name not in names():
+    if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return get(name)
+    try:
+        return get(name)
+    except ValueError as error:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}: {error}") from None
 
 
 def __dir__() -> list[str]:

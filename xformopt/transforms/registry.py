@@ -209,7 +209,7 @@ def get(name: str) -> Transform:
     Traceback (most recent call last):
     ValueError: unknown transform `sgn`: did you mean `sign`?
     """
-    if name not in names():
+    if name not in _registry and name not in names():
         raise ValueError(f"unknown transform `{name}`: {close_matches(name, names())}")
     return _registry[name]
 
