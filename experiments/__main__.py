@@ -1,10 +1,16 @@
 """`python -m experiments`: run a config, or sweep over several with `-m`."""
 
+import signal
 import sys
+from typing import Any
 
 
 def main() -> int:
-    """Run the command line; return the exit status: 2 for a wrong command, 1 for a failed run."""
+    """Run the command line; return the exit status: 2 for a wrong command, 1 for a failed run.
+
+    A `kill` ends it as Ctrl-C does: with a summary, and the leaderboard of a sweep.
+    """
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         from experiments.launch import launch
 
@@ -12,6 +18,12 @@ def main() -> int:
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -47,7 +47,8 @@ def _overrides(arguments: Iterable[str]) -> list[Override]:
 
 
 def _is_set_once(override: Override) -> bool:
-    return not override.is_delete() and not override.is_sweep_override()
+    is_empty = override.is_delete() or not override.get_value_string()
+    return not is_empty and not override.is_sweep_override()
 
 
 def _values(override: Override) -> list[Any]:

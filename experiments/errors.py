@@ -82,6 +82,8 @@ def _plain(said: str) -> str:
         return "it must have a value, got null"
     if "does not support deletion" in said:
         return "it cannot be deleted; choose an option, or `[]` for no transforms"
+    if "is not a ListConfig, list or tuple" in said:
+        return "it must be a list"
     if "Cannot merge" in said:
         return "it must be a mapping of keys to values"
     return said

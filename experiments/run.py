@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -77,10 +78,19 @@ def _build_optimizer(cfg: DictConfig, task: Task) -> Optimizer:
         if "Muon only supports 2D" in str(error):
             error.add_note("`optim=muon` gives the other parameters to AdamW")
         notes = "; ".join(["", *getattr(error, "__notes__", ())])
-        raise type(error)(f"`optim`: {error}{notes}") from error
+        raise type(error)(f"`{_where(cfg, str(error))}`: {error}{notes}") from error
     if isinstance(optimizer, RoutedOptimizer):
         print(optimizer.describe())
     return optimizer
+
+
+def _where(cfg: DictConfig, said: str) -> str:
+    """Return the key of the config that what is said of the inner optimizer is about."""
+    name = str(cfg.optim.get("inner", {}).get("_target_")).rpartition(".")[2]
+    setting = re.match(rf"`(\w+)` of {re.escape(name)} must", said)
+    if setting:
+        return f"optim.inner.{setting[1]}"
+    return "optim.inner" if said.startswith((f"{name} ", f"{name}(", "`InnerOpt`")) else "optim"
 
 
 def _inner(optimizer: Optimizer) -> str:

@@ -177,13 +177,14 @@ class TestOption:
         assert counter.frame_count == 10
 
     def test_an_added_parameter_gets_its_buffers(self, counter: CompileCounter):
-        optim = self.both([T.momentum()])
+        optim = self.both([T.momentum()], Adam)
         late = torch.ones(2, requires_grad=True)
         optim.add_param_group({"params": [late]})
-        for _ in range(2):
+        for _ in range(3):
             late.grad = torch.ones(2)
             optim.step()
-        assert (optim.state[late]["momentum"]["buffer"] == 1.9).all()
+        assert optim.state[late]["step"] == 3
+        assert (optim.state[late]["momentum"]["buffer"] == 2.71).all()
 
     def test_closures_are_not_compiled(self, counter: CompileCounter):
         x = torch.ones(3, requires_grad=True)

@@ -257,7 +257,8 @@ class TestSweep:
             rows = list(csv.DictReader(file))
         assert [row["task"] for row in rows] == ["beale"] * 2 + ["himmelblau"] * 2
 
-    def test_an_interrupted_sweep_keeps_its_leaderboard(self, tmp_path: Path):
+    @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
+    def test_an_interrupted_sweep_keeps_its_leaderboard(self, tmp_path: Path, way: signal.Signals):
         command = [sys.executable, "-m", "experiments", "-m", "task=himmelblau", "seed=0,1"]
         options = ["trainer.steps=100000,1000000", f"hydra.sweep.dir={tmp_path}"]
         process = subprocess.Popen(
@@ -269,7 +270,7 @@ class TestSweep:
         )
         while process.poll() is None and not (tmp_path / "0/metrics.jsonl").exists():
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(way)
         _, said = process.communicate()
         assert process.returncode == 130
         assert said.endswith(b"error: interrupted\n")
@@ -289,6 +290,11 @@ class TestSweep:
         result = cli("-m", *SHORT[1:], "task='himmelblau','beale'")
         assert result.status == 0
         assert len(list(result.folder.glob("*/summary.json"))) == 2
+
+    def test_an_empty_value_below_a_swept_group(self, cli: Any):
+        result = cli("-m", *SHORT, "optim/inner=sgd,adam", "+optim.inner.foo=")
+        assert result.status != 0
+        assert "choice" not in result.err
 
     def test_keys_below_a_swept_group_are_set_in_each_job(self, cli: Any):
         result = cli("-m", "task=himmelblau,beale", "trainer.steps=2", "task.starts=3")
@@ -317,19 +323,20 @@ BAD = {
     "optim.grad_scale=abc": r"`optim.grad_scale`: Value 'abc' of type 'str' could not be conv",
     "optim.grad_scale=null": r"`optim.grad_scale`: it must have a value, got null",
     "optim.grad_scale=nan": r"`optim`: `grad_scale` must be a finite number, got nan",
-    "optim.inner.lr=-1": r"`optim`: `lr` of Adam must be a number >= 0, got -1",
+    "optim.inner.lr=-1": r"`optim.inner.lr`: `lr` of Adam must be a number >= 0, got -1",
     "optim.inner.lr=high": r"`lr` of Adam must be a number, got 'high'",
     "optim.inner.lr=null": r"`lr` of Adam must be a number, got None",
     "optim.inner.lr=true": r"`lr` of Adam must be a number, got True",
     "optim.inner.lr=???": r"`optim.inner.lr` has no value \(\?\?\?\); set it",
     "optim.inner.lr=${nope}": r"Interpolation key 'nope' not found",
-    "optim.inner.betas=0.9": r"`optim.inner.betas`: Invalid value assigned: float is not a List",
+    "optim.inner.betas=0.9": r"`optim.inner.betas`: it must be a list",
     "optim.inner.betas=[0.9]": r"`betas` of Adam must be 2 numbers, got \[0.9\]",
     "optim.inner.foreach=abc": r"`foreach` of Adam must be true, false or null, got 'abc'",
     "optim.inner.amsgrad=abc": r"`optim.inner.amsgrad`: Value 'abc' is not a valid bool",
     "optim.inner._target_=torch.optim.Nadam": r"`torch.optim.Nadam` cannot be imported: did you "
     "mean `NAdam`",
     "optim.inner._target_=torch.optm.SGD": r"cannot be imported: there is no module `torch.optm`",
+    "optim.inner._target_=builtins.dict": r"`optim.inner`: `InnerOpt` must build a torch Optimizer",
     "optim.inner._target_=os.getcwd": r"`InnerOpt` must build a torch Optimizer from parameters",
     "optim/transforms=[sign": r"input '\[sign'; is every bracket and quote closed",
     "optim._target_=nope": r"`optim._target_`: `nope` cannot be imported",

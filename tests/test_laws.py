@@ -67,6 +67,16 @@ class TestKitCatches:
         with pytest.raises(AssertionError, match="it changed `param`, which it may only read"):
             testing.check_transform(wipes)
 
+    def test_what_acts_from_a_later_call_on(self):
+        @T.transform(state=("before",))
+        def adds_the_last(grad: Tensor, before: Tensor) -> None:
+            last = before.clone()
+            before.copy_(grad)
+            grad.add_(last)
+
+        testing.check_transform(adds_the_last)
+        testing.check_transform(T.lookahead)
+
     def test_errors_of_the_transform(self):
         @T.transform
         def fails(grad: Tensor) -> None:

@@ -12,9 +12,11 @@ from xformopt.transforms import newton_schulz as ns
 SPECTRA = {
     "flat": torch.linspace(1.0, 0.5, 128),
     "falling": torch.logspace(0, -3, 128),
+    "steep": torch.logspace(0, -6, 128),
+    "rank one": torch.cat([torch.ones(1), torch.full((127,), 1e-6)]),
     "low rank": torch.cat([torch.ones(8), torch.full((120,), 1e-3)]),
 }
-STEPS = [("muon", 5), ("polar_express", 5), ("polar_express", 9)]
+STEPS = [("muon", 5), ("muon", 8), ("muon", 10), ("polar_express", 5), ("polar_express", 9)]
 
 
 def matrices(spectrum: str, columns: int = 512) -> Tensor:
@@ -45,10 +47,10 @@ class TestWide:
     def test_in_float64_it_is_exact(self, spectrum: str, name: Any, steps: int):
         x = matrices(spectrum)
         exact = reference(x, ns.schedule(name, steps))
-        assert error(ns.newton_schulz(x, name, steps), exact) < 1e-8
+        assert error(ns.newton_schulz(x, name, steps), exact) < 1e-6
 
     @pytest.mark.parametrize(
-        ("dtype", "slack"), [(torch.float32, 1e-3), (torch.bfloat16, 0.01)], ids=["f32", "bf16"]
+        ("dtype", "slack"), [(torch.float32, 1e-4), (torch.bfloat16, 0.03)], ids=["f32", "bf16"]
     )
     def test_it_is_as_exact_as_the_plain_iteration(
         self,
@@ -66,18 +68,25 @@ class TestWide:
         plain = error(ns.newton_schulz(x.to(dtype), name, steps), exact)
         assert wide <= 1.1 * plain + slack
 
+    def test_singular_values_stay_in_the_interval(self, spectrum: str, name: Any, steps: int):
+        x = ns.newton_schulz(matrices(spectrum).bfloat16(), name, steps)
+        assert torch.linalg.svdvals(x.float()).max() < 1.25
+
 
 def test_fewer_large_products_are_taken_where_it_is_wide(monkeypatch: Any):
     large = []
-    bmm = torch.bmm
 
-    def counted(a: Tensor, b: Tensor) -> Tensor:
-        large.append(a.shape)
-        return bmm(a, b)
+    def counted(product: Any) -> Any:
+        def count(*operands: Tensor, **factors: float) -> Tensor:
+            large.extend(x.shape for x in operands[-1:] if x.shape[-1] != x.shape[-2])
+            return product(*operands, **factors)
 
-    monkeypatch.setattr(torch, "bmm", counted)
+        return count
+
+    for name in ("bmm", "baddbmm"):
+        monkeypatch.setattr(torch, name, counted(getattr(torch, name)))
     ns.newton_schulz(matrices("flat").bfloat16(), "muon", 5)
-    assert len(large) == 4
+    assert len(large) == 6
     large.clear()
     ns.newton_schulz(matrices("flat", 200).bfloat16(), "muon", 5)
-    assert len(large) == 5
+    assert len(large) == 10

@@ -90,6 +90,12 @@ class TestTransform:
         with pytest.raises(TypeError, match="setting `amount` of transform `wrong` must be annot"):
             T.transform(wrong)
 
+    def test_a_multi_tensor_form_sees_no_items(self):
+        def wrong(grad: Tensor) -> None: ...
+
+        with pytest.raises(ValueError, match="`foreach` of `wrong` needs `elementwise=True`"):
+            T.Transform(wrong, foreach=torch.ops.aten._foreach_neg_)
+
     def test_arguments_must_be_named(self):
         def wrong(grad: Tensor, **settings: float) -> None: ...
 

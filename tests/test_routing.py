@@ -223,6 +223,32 @@ class TestOneOptimizer:
         assert added["rest"]["params"] == [vector]
         assert [g["lr"] for g in added.values()] == [0.5, 0.5]
 
+    def test_added_parameters_of_routes_that_freeze_or_took_nothing(self):
+        rules = {
+            "head": Route("head*", inner=Adam, optional=True, lr=0.3),
+            "still": Route("still*", freeze=True),
+            "all": Route(),
+        }
+        body, still, more = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+        named = [*body.named_parameters(), ("still.weight", still.weight)]
+        optim = RoutedOptimizer(named, rules, inner=SGD)
+        head = nn.Parameter(torch.zeros(2, 2))
+        group: dict[str, Any] = {
+            "params": [("head.w", head), ("still.bias", still.bias), ("more", more.weight)]
+        }
+        optim.add_param_group(group)
+        assert [g["route"] for g in optim.param_groups] == ["all", "head", "all"]
+        assert not still.bias.requires_grad
+        head.grad = torch.ones_like(head)
+        optim.step()
+        torch.testing.assert_close(head.detach(), torch.full((2, 2), -0.3))
+        assert set(optim.state[head]) == {"step", "exp_avg", "exp_avg_sq"}
+        twin = copy.deepcopy(optim)
+        assert [g["route"] for g in twin.param_groups] == ["all", "head", "all"]
+        with pytest.raises(ValueError, match="some parameters of the group are in a route already"):
+            optim.add_param_group(group)
+        assert len(optim.param_groups) == 3
+
     def test_zero_grad_and_project(self, model: nn.Module):
         chain = [T.linf_ball(radius=0.01)]
         optim = RoutedOptimizer(model.named_parameters(), {"all": Route(transforms=chain)})

@@ -1,6 +1,7 @@
 """Settings of links that follow the step, per group, through save and load."""
 
 import io
+from functools import partial
 from typing import Any
 
 import pytest
@@ -100,6 +101,41 @@ def test_any_function_of_the_step(way: Any):
     group = {"params": [x], "top_q.q": way(lambda step: 0.25 * step)}
     optim = ParamTransformingOptimizer([group], transforms=[T.top_q(q=0.0)])
     assert kept(optim, x, 3) == [8, 6, 4]
+
+
+def test_functions_of_every_kind_have_a_name():
+    class Ramp:
+        def __call__(self, step: int) -> float:
+            return 0.1 * step
+
+    assert repr(T.top_q(q=partial(pow, 0.5))) == "top_q(q=partial(), dq=0.0)"
+    ramp: Any = Ramp()
+    assert repr(T.top_q(q=ramp)) == "top_q(q=Ramp(), dq=0.0)"
+
+
+def test_settings_that_are_checked_together():
+    x = torch.full((3, 4), 9.0)
+    box = T.box(min=linear(-0.1, -1.0, steps=2), max=linear(0.1, 1.0, steps=2))
+    optim = ParamTransformingOptimizer([x], lr=1.0, transforms=[box])
+    reached = []
+    for _ in range(3):
+        x.fill_(9.0)
+        optim.step()
+        reached.append(round(x.max().item(), 3))
+    assert reached == [0.1, 0.55, 1.0]
+    T.l2_sphere(radius=linear(1.0, 2.0, steps=3))
+    with pytest.raises(ValueError, match="`box`: `min` must not exceed `max`"):
+        T.box(min=0.0, max=linear(1.0, -1.0, steps=2))
+
+
+def test_a_schedule_put_into_a_group_later():
+    x = torch.zeros(1, 8)
+    optim = ParamTransformingOptimizer([x], transforms=[T.top_q(q=0.0)])
+    assert kept(optim, x, 1) == [8]
+    optim.param_groups[0]["top_q.q"] = lambda step: 0.25 * step
+    assert kept(optim, x, 3) == [8, 6, 4]
+    optim.param_groups[0]["top_q.q"] = linear(0.5, 0.0, steps=1)
+    assert kept(optim, x, 1) == [8]
 
 
 def test_an_int_setting_follows_a_schedule_rounded():

@@ -33,7 +33,8 @@ class Schedule:
     def __repr__(self) -> str:
         """Show the call that makes it."""
         given = [*map(repr, self.args), *(f"{k}={v!r}" for k, v in self.kwargs.items())]
-        return f"{self.function.__name__.removeprefix('_')}({', '.join(given)})"
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        return f"{name.removeprefix('_')}({', '.join(given)})"
 
     def __eq__(self, other: Any) -> bool:
         """Compare by function and arguments."""

@@ -58,7 +58,7 @@ class ParamTransformingOptimizer(Optimizer):
         strict_ndim: whether a parameter with fewer than `abs(param_ndim)` dimensions is an error,
             or one whole item.
         compile: whether steps without a closure run as one program of `torch.compile`, all but the
-            first, which makes the buffers. The second one takes the time to compile.
+            first of each parameter, which makes its state. The second one takes time to compile.
         defaults: default values for all parameter groups.
         **inner_opt_kwargs: settings of `InnerOpt`.
 
@@ -81,7 +81,7 @@ class ParamTransformingOptimizer(Optimizer):
     defaults: Any = _Mirrored()
     state: Any = _Mirrored()
     _program: Program | None = None
-    _has_stepped = False
+    _stepped: frozenset[int] = frozenset()
 
     def __init__(
         self,
@@ -182,17 +182,13 @@ class ParamTransformingOptimizer(Optimizer):
         self._check_compilable()
         primes = closure is None and self._only_primes()
         if self.compile and closure is None and not primes:
-            if self._has_stepped:
-                return self._run_program()
-            self._has_stepped = True
+            params = [p for group in self.param_groups for p in group["params"]]
+            present = {id(p) for p in params if p.grad is not None}
+            if present <= self._stepped:
+                self._program = self._program or Program(self._step)
+                return self._program(None, False)
+            self._stepped = self._stepped | present
         return self._step(closure, primes)
-
-    def _run_program(self) -> None:
-        """Make a step by the compiled program; buffers that are missing are made before it."""
-        if self._program is None:
-            self._program = Program(self._step)
-        self._begin_links()
-        self._program(None, False)
 
     def _step(self, closure: Callable[[], Any] | None, primes: bool) -> Any:
         try:

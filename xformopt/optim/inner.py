@@ -133,7 +133,10 @@ def without_leftovers(build: Callable[..., Optimizer]) -> Callable[..., Optimize
     """
     if not isinstance(build, functools.partial):
         return build
-    arguments = inspect.signature(build.func).parameters
+    try:
+        arguments = inspect.signature(build.func).parameters
+    except ValueError:
+        return build
     if any(a.kind is a.VAR_KEYWORD for a in arguments.values()):
         return build
     unknown = {k: v for k, v in build.keywords.items() if k not in arguments}
@@ -159,7 +162,7 @@ def _check_settings(build: Callable[..., Any], settings: dict[str, Any]) -> None
     try:
         arguments = inspect.signature(build).parameters
     except ValueError:
-        return
+        arguments = {}
     if all(a.kind is a.KEYWORD_ONLY for a in arguments.values()):
         raise TypeError(f"`InnerOpt` must build a torch Optimizer from parameters, got {build!r}")
     takes_any = any(a.kind is a.VAR_KEYWORD for a in arguments.values())

@@ -68,14 +68,13 @@ class RoutedOptimizer(Optimizer):
         self.routes = dict(routes)
         self.frozen = {name: taken for name, taken in assigned.items() if routes[name].freeze}
         for taken in self.frozen.values():
-            for _, param in taken:
-                param.requires_grad_(False)
-        self.optimizers: dict[str, ParamTransformingOptimizer] = {}
-        for name, taken in assigned.items():
-            if name not in self.frozen:
-                self.optimizers[name] = _build(
-                    routes[name], name, taken, inner, transforms, settings
-                )
+            _freeze(taken)
+        self._shared = (inner, transforms, settings)
+        self.optimizers: dict[str, ParamTransformingOptimizer] = {
+            name: self._build(name, taken)
+            for name, taken in assigned.items()
+            if name not in self.frozen
+        }
         if not self.optimizers:
             raise ValueError("every route freezes its parameters: nothing is left to train")
         self._order = [name for name, o in self.optimizers.items() for _ in o.param_groups]
@@ -141,22 +140,39 @@ class RoutedOptimizer(Optimizer):
             optimizer.project()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group to the route that its key `route` names, or whose rule takes its names."""
+        """Add a group to the route that its key `route` names, or whose rules take its names."""
+        params = _listed(param_group["params"])
+        held = {id(p) for group in self.param_groups for p in group["params"]}
+        if any(id(p[1] if isinstance(p, tuple) else p) in held for p in params):
+            raise ValueError("some parameters of the group are in a route already")
         if "route" not in param_group:
-            for name, taken in sort_out(_listed(param_group["params"]), self.routes).items():
+            for name, taken in sort_out(params, self.routes).items():
                 if taken:
-                    self.add_param_group({**param_group, "params": taken, "route": name})
+                    self._add_to(name, {**param_group, "params": taken, "route": name})
             return
         route = param_group["route"]
-        if route not in self.optimizers:
-            raise ValueError(f"`route` of the group must be in {[*self.optimizers]}, got {route!r}")
-        held = {id(p) for group in self.param_groups for p in group["params"]}
-        self.optimizers[route].add_param_group(param_group)
-        added = self.optimizers[route].param_groups[-1]["params"]
-        if any(id(p) in held for p in added):
-            del self.optimizers[route].param_groups[-1]
-            raise ValueError("some parameters of the group are in a route already")
+        if route not in self.routes:
+            raise ValueError(f"`route` of the group must be in {[*self.routes]}, got {route!r}")
+        self._add_to(route, {**param_group, "params": params})
+
+    def _add_to(self, route: str, group: dict[str, Any]) -> None:
+        """Add a group to a route: one that freezes, one that took nothing so far, or any other."""
+        if self.routes[route].freeze:
+            _freeze(group["params"])
+            self.frozen[route] = [*self.frozen.get(route, []), *group["params"]]
+            return
+        if route in self.optimizers:
+            self.optimizers[route].add_param_group(group)
+        else:
+            own = {k: v for k, v in group.items() if k not in ("params", "route")}
+            made = self._build(route, group["params"])
+            made.state = self.state
+            made.param_groups[0].update(own)
+            self.optimizers[route] = made
         self._order.append(route)
+
+    def _build(self, name: str, taken: Named) -> ParamTransformingOptimizer:
+        return _build(self.routes[name], name, taken, *self._shared)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what `state_dict` gave, for the same parameters under the same routes."""
@@ -195,20 +211,29 @@ class RoutedOptimizer(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and copy need."""
-        names = ("routes", "frozen", "common", "optimizers", "_order")
+        names = ("routes", "frozen", "common", "optimizers", "_order", "_shared")
         return {name: vars(self)[name] for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore what `__getstate__` or `load_state_dict` gave."""
         state = dict(state)
         self.__dict__.update(
-            {k: state.pop(k) for k in ("routes", "frozen", "common", "optimizers") if k in state}
+            {
+                k: state.pop(k)
+                for k in ("routes", "frozen", "common", "optimizers", "_shared")
+                if k in state
+            }
         )
         for name, value in state.items():
             setattr(self, name, value)
         self.defaults = {}
         self.state = self.state
         super().__setstate__({})
+
+
+def _freeze(named: Named) -> None:
+    for _, param in named:
+        param.requires_grad_(False)
 
 
 def _listed(params: Any) -> list[Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-MADE_ANEW = {"step", "state", "param_groups", "defaults", "_program", "_has_stepped"}
+MADE_ANEW = {"step", "state", "param_groups", "defaults", "_program", "_stepped"}
 """Attributes that a copy makes for itself."""
 
 BOOKKEEPING = ("_optimizer_", "_opt_called", "_zero_grad_", "_warned_")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from xformopt.schedules import Schedule
+from xformopt.schedules import Schedule, as_schedule
 from xformopt.transforms.link import Link
 
 Group = dict[str, Any]
@@ -29,8 +29,12 @@ class Scheduled:
             self._follow(group, schedules, 0)
 
     def follow(self, groups: list[Group]) -> None:
-        """Put the values of the groups' steps there."""
+        """Put the values of the groups' steps there; schedules that were put there are taken."""
         for group, schedules in zip(groups, self._of_groups, strict=False):
+            new = {k: as_schedule(v) for k, v in group.items() if "." in k and callable(v)}
+            if new:
+                schedules.update(new)
+                group.setdefault("schedule_step", 0)
             if schedules:
                 self._follow(group, schedules, group["schedule_step"])
 

@@ -20,9 +20,6 @@ POLAR_EXPRESS: Coefficients = [
 ]
 """The optimal quintic of each step, for singular values in [1e-3, 1]; the last one repeats."""
 
-ROUNDING = {"muon": 1.2, "polar_express": 0.05}
-"""What rounding may grow to on the Gram matrix. Muon leaves singular values anywhere about one."""
-
 WIDE = 128
 """Rows from which on products outweigh the calls, so that fewer of them are worth more calls."""
 
@@ -46,7 +43,7 @@ def newton_schulz(x: Tensor, name: str, steps: int) -> Tensor:
     """
     rows, columns = x.shape[-2:]
     wide = rows >= WIDE and columns >= 2 * rows
-    for run in _runs(schedule(name, steps), x.dtype, ROUNDING[name] if wide else 0.0):
+    for run in _runs(schedule(name, steps), x.dtype, wide):
         x = _apply(x, run)
     return x
 
@@ -73,18 +70,21 @@ def _apply(x: Tensor, steps: Coefficients) -> Tensor:
     return torch.bmm(torch.baddbmm(q, p, q, beta=a), x)
 
 
-def _runs(coefficients: Coefficients, dtype: torch.dtype, bound: float) -> list[Coefficients]:
+def _runs(coefficients: Coefficients, dtype: torch.dtype, wide: bool) -> list[Coefficients]:
     """Cut the steps into runs, after each of which the Gram matrix is taken anew.
 
-    Until then each step multiplies the rounding error of its small eigenvalues by a².
+    Until then each step multiplies the rounding error of its small eigenvalues by a²; beyond some
+    tenths they may become negative, and the iteration leaves its interval.
     """
+    eps = torch.finfo(dtype).eps
+    bound = (0.1 if dtype == torch.bfloat16 else 0.1 * eps**0.5) if wide else 0.0
     runs: list[Coefficients] = []
     error = 0.0
     for step in coefficients:
         error *= runs[-1][-1][0] ** 2 if runs else 1
         if not runs or error > bound:
             runs.append([step])
-            error = torch.finfo(dtype).eps
+            error = eps
         else:
             runs[-1].append(step)
     return runs

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, overload
 import torch
 from torch import Tensor
 
-from xformopt.schedules import as_schedule
+from xformopt.schedules import Schedule, as_schedule
 from xformopt.transforms.link import INHERIT, Link, When
 from xformopt.transforms.settings import Setting, close_matches, settings_of
 
@@ -59,6 +59,10 @@ class Transform:
         self.state = _initialisers(state)
         self.scope = scope
         self.elementwise = elementwise
+        if foreach and not elementwise:
+            raise ValueError(
+                f"`foreach` of `{self.name}` needs `elementwise=True`: it sees no items"
+            )
         self.foreach = foreach
         self.costly = costly
         self.laws = laws
@@ -116,9 +120,16 @@ class Transform:
                 says = self.settings[name].says
                 raise TypeError(f"`{self.name}` needs a value for `{name}` ({says})")
             self.settings[name].check(self.name, value)
-        wrong = self._check(**own) if self._check else None
-        if wrong:
-            raise ValueError(f"`{self.name}`: {wrong}")
+        if self._check:
+            self._check_together(own)
+
+    def _check_together(self, own: dict[str, Any]) -> None:
+        assert self._check
+        ends = {value.last for value in own.values() if isinstance(value, Schedule)}
+        for step in (0, *ends):
+            wrong = self._check(**{k: self.settings[k].at(v, step) for k, v in own.items()})
+            if wrong:
+                raise ValueError(f"`{self.name}`: {wrong}")
 
     def draws(self, values: Mapping[str, Any]) -> bool:
         """Return whether it draws random numbers, so that its calls must keep their order."""
