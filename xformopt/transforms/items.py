@@ -31,28 +31,30 @@ def item_norm(x: Tensor, ord: float) -> Tensor:
     Half precision is summed and returned as float32. Where powers of the entries under- or
     overflow, the item is divided by its largest entry first.
     """
+    return _norm_and_largest(x, ord)[0]
+
+
+def _norm_and_largest(x: Tensor, ord: float) -> tuple[Tensor, float | None]:
+    """Return the norms, and the largest of them where asking for it makes no device wait."""
     dims = tuple(range(1, x.ndim))
     dtype = at_least_float32(x.dtype)
     norm = torch.linalg.vector_norm(x, ord, dims, keepdim=True, dtype=dtype)
     info = torch.finfo(norm.dtype)
     low, high = info.tiny ** (1 / ord) * 1e3, info.max ** (1 / ord) * 1e-3
-    if norm.is_cuda or torch.compiler.is_compiling() or not _is_within(norm, low, high):
-        extreme = (norm < low) | (norm > high)
-        largest = x.abs().amax(dims, keepdim=True).to(dtype).clamp_min(TINY)
-        scaled = torch.linalg.vector_norm(x / largest, ord, dims, keepdim=True, dtype=dtype)
-        norm = torch.where(extreme, scaled * largest, norm)
-    return norm
-
-
-def _is_within(x: Tensor, low: float, high: float) -> bool:
-    least, most = x.aminmax()
-    return low <= float(least) and float(most) <= high
+    if not (norm.is_cuda or torch.compiler.is_compiling()):
+        least, most = map(float, norm.aminmax())
+        if low <= least and most <= high:
+            return norm, most
+    extreme = (norm < low) | (norm > high)
+    largest = x.abs().amax(dims, keepdim=True).to(dtype).clamp_min(TINY)
+    scaled = torch.linalg.vector_norm(x / largest, ord, dims, keepdim=True, dtype=dtype)
+    return torch.where(extreme, scaled * largest, norm), None
 
 
 def shrink_to_norm(x: Tensor, radius: float, ord: float) -> None:
     """Scale each item of `x` whose norm exceeds `radius` down to it, in place."""
-    norm = item_norm(x, ord)
-    if x.is_cuda or torch.compiler.is_compiling() or not _is_within(norm, 0.0, radius):
+    norm, largest = _norm_and_largest(x, ord)
+    if largest is None or largest > radius:
         x.mul_((radius / norm.clamp_min(TINY)).clamp_max(1.0))
 
 
