@@ -29,3 +29,50 @@ def test_a_chain_trains():
         layer(torch.ones(2, 4, device="cuda")).square().sum().backward()
         optim.step()
     assert all(p.is_cuda and p.isfinite().all() for p in layer.parameters())
+
+
+CHAIN = [T.momentum(), T.l2_norm(), T.sign(), T.l2_ball(radius=2.0), T.linf_ball()]
+
+
+def on_cuda() -> tuple[list[torch.Tensor], ParamTransformingOptimizer]:
+    params = [torch.ones(4, 4, device="cuda", requires_grad=True) for _ in range(3)]
+    for p in params:
+        p.grad = torch.randn_like(p)
+    return params, ParamTransformingOptimizer(params, lr=0.1, transforms=CHAIN)
+
+
+def test_a_step_does_not_wait_for_the_device():
+    _, optim = on_cuda()
+    optim.step()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        optim.step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_step_can_be_captured_as_a_graph():
+    params, optim = on_cuda()
+    twins, plain = on_cuda()
+    for p, twin in zip(params, twins, strict=True):
+        assert p.grad is not None
+        twin.grad = p.grad.clone()
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        optim.step()
+    torch.cuda.current_stream().wait_stream(side)
+    plain.step()
+    graph = torch.cuda.CUDAGraph()
+    fresh = [torch.randn_like(p) for p in params]
+    with torch.cuda.graph(graph):
+        optim.step()
+    for _ in range(2):
+        for p, twin, gradient in zip(params, twins, fresh, strict=True):
+            assert p.grad is not None
+            p.grad.copy_(gradient)
+            twin.grad = gradient.clone()
+        graph.replay()
+        plain.step()
+    for p, twin in zip(params, twins, strict=True):
+        torch.testing.assert_close(p, twin)
