@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xformopt import ParamTransformingOptimizer, testing, transform, transforms
 from xformopt.optim import plans
-from xformopt.transforms import Transform, registry
+from xformopt.transforms import Transform, precondition, registry, weights
 
 BY_ITEM = [
     name
@@ -238,3 +238,37 @@ def test_a_buffer_of_another_shape_is_not_cut(monkeypatch: pytest.MonkeyPatch):
         assert torch.equal(optim.state[x]["watch"]["seen"], torch.ones(3, 3))
     finally:
         registry.remove("watch")
+
+
+@pytest.mark.parametrize("name", transforms.names())
+def test_no_value_is_read_off_the_device(name: str):
+    """On the meta device, which has no values, as on a GPU, where reading one waits for it."""
+    params = [torch.empty(4, 3, device="meta") for _ in range(3)]
+    params = [p.requires_grad_() for p in [*params, torch.empty(3, device="meta")]]
+    for p in params:
+        p.grad = torch.empty_like(p)
+    chain = [transforms.get(name)(), transforms.clip_total_norm()]
+    optim = ParamTransformingOptimizer(params, transforms=chain, lr=0.1, strict_ndim=False)
+    for _ in range(3):
+        optim.step()
+
+
+@pytest.mark.parametrize("name", [n for n in BY_ITEM if transforms.get(n).counters])
+def test_counters_as_tensors_do_as_numbers_do(name: str, monkeypatch: Any):
+    """Off the CPU a counter is never read: the same arithmetic is done with tensors."""
+    transform = transforms.get(name)
+
+    def trained() -> Tensor:
+        x = torch.linspace(-1, 1, 12).view(3, 4).requires_grad_()
+        optim = ParamTransformingOptimizer([x], transforms=[transform()], lr=0.1)
+        for _ in range(7):
+            x.grad = x.detach() - 0.5
+            optim.step()
+        buffers = [b.float() for b in optim.state[x][name].values() if b.shape == x.shape]
+        return torch.stack([x.detach(), *buffers])
+
+    expected = trained()
+    for module in (precondition, weights):
+        monkeypatch.setattr(module, "elapsed", lambda step: step.double())
+    monkeypatch.setattr(weights, "is_at_hand", lambda step: False)
+    torch.testing.assert_close(trained(), expected)

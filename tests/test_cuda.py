@@ -31,7 +31,7 @@ def test_a_chain_trains():
     assert all(p.is_cuda and p.isfinite().all() for p in layer.parameters())
 
 
-CHAIN = [T.momentum(), T.l2_norm(), T.sign(), T.l2_ball(radius=2.0), T.linf_ball()]
+CHAIN = [T.adam(), T.momentum(), T.l2_norm(), T.sign(), T.l2_ball(radius=2.0), T.linf_ball()]
 
 
 def on_cuda() -> tuple[list[torch.Tensor], ParamTransformingOptimizer]:

@@ -17,7 +17,7 @@ from xformopt.optim.linkstate import LinkState
 from xformopt.optim.saving import check_same_chain, own_attributes, with_missing_keys
 from xformopt.optim.scheduled import Scheduled
 from xformopt.schedules import Schedule, as_schedule
-from xformopt.transforms.items import rounds_scalars
+from xformopt.transforms.items import is_at_hand, rounds_scalars
 from xformopt.transforms.link import INHERIT, Link, Transforms, as_chain
 
 Group = dict[str, Any]
@@ -316,7 +316,7 @@ class ParamTransformingOptimizer(Optimizer):
     def _only_primes(self) -> bool:
         """Return whether a step is only to fill the state: lr and all gradients are 0."""
         rates = [group.get("lr") for group in self.param_groups]
-        unknown = any(lr is None or (isinstance(lr, Tensor) and lr.is_cuda) for lr in rates)
+        unknown = any(lr is None or (isinstance(lr, Tensor) and not is_at_hand(lr)) for lr in rates)
         if torch.compiler.is_compiling() or unknown or any(rates):
             return False
         grads = [p.grad for group in self.param_groups for p in group["params"]]

@@ -54,6 +54,8 @@ def layout_of(link: Link, params: list[Tensor], columns: Columns) -> tuple[Hasha
     """Return what a plan hangs on: the parameters, their layout, and how far counters differ."""
     layout: list[Hashable] = [*map(id, params), *map(_KIND, params)]
     for k, column in enumerate(columns):
+        if k in link.transform.counters and not _on_cpu(column[0]):
+            continue
         if k in link.transform.counters:
             counts = [float(x) for x in column]
             layout.append(tuple(count - counts[0] for count in counts))
@@ -101,6 +103,8 @@ def _way(link: Link, tensors: list[Tensor], shape: tuple[int, ...]) -> Way:
     foreach = link.transform.foreach is not None and not rounds_scalars(first)
     if foreach and small and all(x.shape == first.shape for x in sized):
         return "foreach"
+    if counters and not on_cpu:
+        whole = False
     if whole and small and not (on_cpu and link.transform.elementwise):
         return "gathered"
     if whole and on_cpu and size > 2 * SLAB and not counters:

@@ -17,6 +17,16 @@ def at_least_float32(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
+def is_at_hand(x: Tensor) -> bool:
+    """Return whether the values of `x` may be read: they are on the CPU, and nothing is traced."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def elapsed(step: Tensor) -> Any:
+    """Return a counter as a float on the CPU, elsewhere as a tensor, so that nothing waits."""
+    return float(step) if step.device.type == "cpu" else step.double()
+
+
 def rounds_scalars(x: Tensor) -> bool:
     """Return whether multi-tensor products round a factor to the dtype of `x` before they use it.
 
@@ -41,7 +51,7 @@ def _norm_and_largest(x: Tensor, ord: float) -> tuple[Tensor, float | None]:
     norm = torch.linalg.vector_norm(x, ord, dims, keepdim=True, dtype=dtype)
     info = torch.finfo(norm.dtype)
     low, high = info.tiny ** (1 / ord) * 1e3, info.max ** (1 / ord) * 1e-3
-    if not (norm.is_cuda or torch.compiler.is_compiling()):
+    if is_at_hand(norm):
         least, most = map(float, norm.aminmax())
         if low <= least and most <= high:
             return norm, most

@@ -3,6 +3,7 @@
 import torch
 from torch import Generator, Tensor
 
+from xformopt.transforms.items import elapsed
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import NonNegative
 
@@ -30,6 +31,6 @@ def gradient_noise(
     """
     device = generator.device if generator else grad.device
     noise = torch.randn(grad.shape, generator=generator, device=device)
-    sigma = (variance / (1 + float(step)) ** decay) ** 0.5
+    sigma = (variance / (1 + elapsed(step)) ** decay) ** 0.5
     step.add_(1)
-    grad.add_(noise.to(grad), alpha=sigma)
+    grad.add_(noise.to(grad).mul_(sigma))

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from xformopt.transforms.items import elapsed
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Decay, Fraction, NonNegative
 
@@ -35,7 +36,7 @@ def adam(
     step.add_(1)
     first.lerp_(grad, 1 - beta1)
     second.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-    count = float(step)
+    count = elapsed(step)
     correction1 = 1 - beta1**count if debias else 1.0
     correction2 = 1 - beta2**count if debias else 1.0
     denominator = second.sqrt().div_(correction2**0.5).add_(_least(eps, grad))

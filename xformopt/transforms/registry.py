@@ -249,7 +249,7 @@ def _initialisers(state: State) -> dict[str, StateInit]:
 
 
 def _counter(param: Tensor) -> Tensor:
-    return torch.zeros((), dtype=torch.float32)
+    return torch.zeros((), dtype=torch.float32, device=param.device)
 
 
 def _tensors(

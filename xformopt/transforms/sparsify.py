@@ -5,6 +5,7 @@ from math import prod
 import torch
 from torch import Generator, Tensor
 
+from xformopt.transforms.items import is_at_hand
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Fraction
 
@@ -63,7 +64,7 @@ def _all_but_largest(sizes: Tensor, kept: int) -> Tensor:
     if kept == 0:
         return torch.ones_like(sizes, dtype=torch.bool)
     largest = sizes.contiguous().topk(kept, dim=1, sorted=False)
-    if not sizes.is_cuda and not torch.compiler.is_compiling():
+    if is_at_hand(sizes):
         dropped = sizes < largest.values.amin(1, keepdim=True)
         if int(dropped.sum()) == sizes.numel() - kept * len(sizes):
             return dropped

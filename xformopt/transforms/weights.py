@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from xformopt.transforms.items import TINY, at_least_float32
+from xformopt.transforms.items import TINY, at_least_float32, elapsed, is_at_hand
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Count, Fraction
 
@@ -25,8 +25,9 @@ def param_ema(param: Tensor, average: Tensor, step: Tensor, *, decay: Fraction =
     Source: Polyak & Juditsky 1992, Acceleration of Stochastic Approximation by Averaging.
     """
     step.add_(1)
-    weight = (1 - decay) / (1 - decay ** float(step)) if decay < 1 else 1 / float(step)
-    average.lerp_(param, weight)
+    count = elapsed(step)
+    weight = (1 - decay) / (1 - decay**count) if decay < 1 else 1 / count
+    average.lerp_(param, weight.to(average.dtype) if isinstance(weight, Tensor) else weight)
 
 
 @transform(state={"slow": torch.clone, "step": "counter"})
@@ -46,7 +47,7 @@ def lookahead(
     Source: Zhang et al. 2019, Lookahead Optimizer, arXiv:1907.08610.
     """
     step.add_(1)
-    if torch.compiler.is_compiling():
+    if not is_at_hand(step):
         is_due = step % every == 0
         slow.copy_(torch.where(is_due, slow.lerp(param, alpha), slow))
         param.copy_(torch.where(is_due, slow, param))
