@@ -161,7 +161,7 @@ class TestOption:
 
     @pytest.mark.parametrize("InnerOpt", [SGD, Adam])
     def test_with_the_real_compiler(self, InnerOpt: Any):
-        self.both([T.momentum(), T.sign(), T.linf_ball()], InnerOpt)
+        self.both([T.adam(), T.weight_decay(), T.linf_ball()], InnerOpt)
 
     def test_compiles_once(self, counter: CompileCounter):
         optim = self.both([T.momentum(), T.l2_norm()], count=1)
@@ -170,6 +170,33 @@ class TestOption:
             give(optim.param_groups[0]["params"], [torch.ones(4, 3), torch.ones(3)])
             optim.step()
         assert counter.frame_count == 1
+
+    @pytest.mark.parametrize("InnerOpt", [SGD, Adam])
+    def test_a_changed_lr_and_a_scheduled_setting_compile_nothing_again(
+        self, counter: CompileCounter, InnerOpt: Any
+    ):
+        ours, theirs = ([torch.ones(4, 3), torch.ones(3)] for _ in range(2))
+        made = [
+            ParamTransformingOptimizer(
+                [p.requires_grad_() for p in params],
+                InnerOpt,
+                lr=0.1,
+                transforms=[T.momentum(), T.l2_ball(radius=linear(1.0, 0.1, steps=5))],
+                strict_ndim=False,
+                compile=compiled,
+            )
+            for params, compiled in ((ours, True), (theirs, False))
+        ]
+        for step in range(7):
+            gradients = [torch.randn_like(p) for p in ours]
+            for params, optim in zip((ours, theirs), made, strict=True):
+                optim.param_groups[0]["lr"] = 0.1 / (step + 1)
+                give(params, gradients)
+                optim.step()
+        assert counter.frame_count == 1
+        assert made[0].param_groups[0]["schedule_step"] == 7
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
     def test_for_many_optimizers(self, counter: CompileCounter):
         for _ in range(10):

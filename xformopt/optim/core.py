@@ -11,7 +11,7 @@ from torch.optim.optimizer import required
 
 from xformopt.optim.batching import batch_shape, dense_or_values, hook_view
 from xformopt.optim.buckets import Buckets, link_buffers, run_optimizer_link
-from xformopt.optim.compiled import Program
+from xformopt.optim.compiled import Program, tensors_in
 from xformopt.optim.inner import ParamGroups, build_inner
 from xformopt.optim.linkstate import LinkState
 from xformopt.optim.saving import check_same_chain, own_attributes, with_missing_keys
@@ -185,10 +185,22 @@ class ParamTransformingOptimizer(Optimizer):
             params = [p for group in self.param_groups for p in group["params"]]
             present = {id(p) for p in params if p.grad is not None}
             if present <= self._stepped:
-                self._program = self._program or Program(self._step)
-                return self._program(None, False)
+                return self._run_program(params)
             self._stepped = self._stepped | present
         return self._step(closure, primes)
+
+    def _run_program(self, params: list[Tensor]) -> None:
+        """Make a step by the compiled program; schedules are followed outside of it."""
+        if self._program is None:
+            state = [x for p in params for x in (p, p.grad, *tensors_in(self.state.get(p)))]
+            self._program = Program(self._step, [x for x in state if x is not None])
+        self._scheduled.follow(self.param_groups)
+        self._scheduled.paused = True
+        try:
+            self._program(None, False)
+        finally:
+            self._scheduled.paused = False
+        self._scheduled.count(self.param_groups)
 
     def _step(self, closure: Callable[[], Any] | None, primes: bool) -> Any:
         try:

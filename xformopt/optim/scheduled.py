@@ -19,6 +19,7 @@ class Scheduled:
         """Start with no group."""
         self._chain = chain
         self._of_groups: list[dict[str, Schedule]] = []
+        self.paused = False
 
     def take(self, group: Group) -> None:
         """Note the schedules of a group that was added, and put their first values there."""
@@ -30,6 +31,8 @@ class Scheduled:
 
     def follow(self, groups: list[Group]) -> None:
         """Put the values of the groups' steps there; schedules that were put there are taken."""
+        if self.paused:
+            return
         for group, schedules in zip(groups, self._of_groups, strict=False):
             new = {k: as_schedule(v) for k, v in group.items() if "." in k and callable(v)}
             if new:
@@ -40,6 +43,8 @@ class Scheduled:
 
     def count(self, groups: list[Group]) -> None:
         """Count a step."""
+        if self.paused:
+            return
         for group, schedules in zip(groups, self._of_groups, strict=False):
             if schedules:
                 group["schedule_step"] += 1

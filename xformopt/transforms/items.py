@@ -23,8 +23,8 @@ def is_at_hand(x: Tensor) -> bool:
 
 
 def elapsed(step: Tensor) -> Any:
-    """Return a counter as a float on the CPU, elsewhere as a tensor, so that nothing waits."""
-    return float(step) if step.device.type == "cpu" else step.double()
+    """Return a counter as a float where it is at hand, else as a tensor, so that nothing waits."""
+    return float(step) if is_at_hand(step) else step.double()
 
 
 def rounds_scalars(x: Tensor) -> bool:
