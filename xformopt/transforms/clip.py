@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from xformopt.transforms.items import TINY, at_least_float32, aten, item_norm, shrink_to_norm
+from xformopt.transforms.ranks import kth_largest
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Fraction, NonNegative, Number, Positive
 
@@ -81,9 +82,9 @@ def clip_quantile(grad: Tensor, *, q: Fraction = 0.99) -> None:
 
     Source: Seetharaman et al. 2020, AutoClip, arXiv:2007.14469, per entry instead of per step.
     """
-    flat = grad.flatten(1).abs()
-    rank = max(1, ceil(q * flat.shape[1]))
-    bound = flat.kthvalue(rank, dim=1).values.view(-1, *[1] * (grad.ndim - 1))
+    sizes = grad.flatten(1).abs()
+    rank = max(1, ceil(q * sizes.shape[1]))
+    bound = kth_largest(sizes, sizes.shape[1] - rank + 1).view(-1, *[1] * (grad.ndim - 1))
     grad.clamp_(-bound, bound)
 
 

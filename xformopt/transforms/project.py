@@ -5,6 +5,7 @@ from torch import Tensor
 
 from xformopt.transforms.clip import bounds_are_ordered, clamp_each
 from xformopt.transforms.items import TINY, at_least_float32, aten, item_norm, shrink_to_norm
+from xformopt.transforms.ranks import sort_rows
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Fraction, NonNegative, Number, Positive
 
@@ -194,7 +195,7 @@ def onto_capped_simplex(x: Tensor, total: float, cap: float = float("inf")) -> T
 
 def _threshold(x: Tensor, total: float) -> Tensor:
     """Return θ of the projection of the rows of `x`, shifted to a largest entry of 0."""
-    descending = x.sort(1, descending=True).values
+    descending = sort_rows(x).flip(1)
     excess = descending.cumsum(1) - total
     rank = torch.ones_like(x).cumsum(1)
     support = (descending * rank > excess).sum(1, keepdim=True).clamp_min_(1)

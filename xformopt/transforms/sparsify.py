@@ -5,7 +5,7 @@ from math import prod
 import torch
 from torch import Generator, Tensor
 
-from xformopt.transforms.items import is_at_hand
+from xformopt.transforms.ranks import among_largest
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Fraction
 
@@ -29,7 +29,7 @@ def top_q(
     Source: Aji & Heafield 2017, Sparse Communication, arXiv:1704.05021.
     """
     kept = round((1.0 - _draw(q, dq, generator)) * prod(grad.shape[1:]))
-    grad.masked_fill_(_all_but_largest(grad.flatten(1).abs(), kept).view(grad.shape), 0)
+    grad.mul_(among_largest(grad.flatten(1), kept).view(grad.shape))
 
 
 @transform
@@ -53,22 +53,6 @@ def random_sparse(
     grad.mul_(kept.to(grad.device))
     if rescale and q < 1:
         grad.div_(1 - q)
-
-
-def _all_but_largest(sizes: Tensor, kept: int) -> Tensor:
-    """Return where each row's entries are not among its `kept` largest.
-
-    By a threshold, where a look at the counts shows that no ties stand at it; a look makes CUDA
-    wait, where indices are scattered instead.
-    """
-    if kept == 0:
-        return torch.ones_like(sizes, dtype=torch.bool)
-    largest = sizes.contiguous().topk(kept, dim=1, sorted=False)
-    if is_at_hand(sizes):
-        dropped = sizes < largest.values.amin(1, keepdim=True)
-        if int(dropped.sum()) == sizes.numel() - kept * len(sizes):
-            return dropped
-    return torch.ones_like(sizes, dtype=torch.bool).scatter_(1, largest.indices, False)
 
 
 def _draw(q: float, dq: float, generator: Generator | None) -> float:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from xformopt.transforms.clip import bounds_are_ordered
 from xformopt.transforms.items import aten
+from xformopt.transforms.ranks import among_largest
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Fraction, Number
 
@@ -69,9 +70,8 @@ def topq_steepest(grad: Tensor, *, q: Fraction = 0.9) -> None:
     """
     flat = grad.flatten(1)
     kept = max(1, round((1 - q) * flat.shape[1]))
-    largest = flat.abs().contiguous().topk(kept, dim=1).indices
-    signs = flat.gather(1, largest).sign() / kept
-    grad.copy_(torch.zeros_like(flat).scatter_(1, largest, signs).view(grad.shape))
+    signs = flat.sign().mul_(among_largest(flat, kept))
+    grad.copy_(signs.div_(kept).view(grad.shape))
 
 
 @transform

@@ -1,0 +1,67 @@
+"""Order within rows: sorted entries, and which are among the largest.
+
+Where the values are at hand, NumPy sorts: its vector instructions take a fraction of the time that
+`torch.sort` and `torch.topk` take on a CPU. Elsewhere, and without NumPy, torch does.
+"""
+
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from xformopt.transforms.items import at_least_float32, is_at_hand
+
+HAS_NUMPY = find_spec("numpy") is not None
+
+
+def sort_rows(x: Tensor) -> Tensor:
+    """Return the rows of `x`, shape `(N, d)`, each sorted from its least entry up."""
+    if not _numpy_sorts(x):
+        return x.sort(1).values
+    ordered = x.to(at_least_float32(x.dtype), memory_format=torch.contiguous_format, copy=True)
+    ordered.numpy().sort(1)
+    return ordered.to(x.dtype)
+
+
+def kth_largest(sizes: Tensor, k: int) -> Tensor:
+    """Return the k-th largest entry of each row of sizes >= 0, shape `(N, 1)`."""
+    length = sizes.shape[1]
+    if k == length or not _numpy_sorts(sizes):
+        return sizes.kthvalue(length - k + 1, dim=1, keepdim=True).values
+    return _least_kept(sizes, k)[0].to(sizes.dtype)
+
+
+def among_largest(x: Tensor, kept: int) -> Tensor:
+    """Return 1 where entries are among the `kept` largest of their row in size, else 0.
+
+    It has the dtype of `x`, since products are faster than masks. Where NumPy sorts, the first of
+    equal entries are kept, and zeros may be kept beyond `kept`.
+    """
+    if kept in (0, x.shape[1]):
+        return torch.full_like(x, kept > 0)
+    if not _numpy_sorts(x):
+        largest = x.abs().contiguous().topk(kept, dim=1, sorted=False).indices
+        return torch.zeros_like(x).scatter_(1, largest, 1)
+    least, tied = _least_kept(x, kept)
+    sizes = x.abs().to(least.dtype)
+    if tied.any():
+        _shrink_ties(sizes, least, kept, tied)
+    return torch.ge(sizes, least, out=sizes).to(x.dtype)
+
+
+def _numpy_sorts(x: Tensor) -> bool:
+    return HAS_NUMPY and is_at_hand(x) and x.is_floating_point() and not x.requires_grad
+
+
+def _shrink_ties(sizes: Tensor, least: Tensor, kept: int, tied: Tensor) -> None:
+    """Set those entries to 0 that equal the least of their row, but for the first ones."""
+    some, least = sizes[tied], least[tied]
+    equal = some == least
+    spare = kept - (some > least).sum(1, keepdim=True)
+    sizes[tied] = some.masked_fill_(equal & (equal.cumsum(1) > spare), 0)
+
+
+def _least_kept(x: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+    from xformopt.transforms.selection import least_kept
+
+    return least_kept(x, kept)
