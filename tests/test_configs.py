@@ -118,6 +118,17 @@ def test_a_recipe_takes_overrides():
     assert optim.param_groups[0]["orthogonalize.steps"] == 3
 
 
+def test_a_composition_leaves_nothing_to_the_next():
+    add_to_hydra_store()
+    overrides = ["optim/transforms=[top_q]", "optim.transforms.top_q.q=0.1", "optim.inner.lr=9"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        first = compose("config")
+        other = compose("config", overrides=overrides)
+        other.optim.inner.eps = 7.0
+        assert compose("config") == first
+        assert compose("config", overrides=overrides[:1]).optim.transforms.top_q.q == 0.9
+
+
 def test_routes_from_yaml():
     routes = "{matrices: {ndim: 2, lr: 0.5}, rest: {match: 're:.*bias', freeze: true}}"
     optim = instantiate(composed(f"++optim.routes={routes}").optim)
