@@ -9,6 +9,7 @@ from hydra.core.override_parser.types import Override, QuotedString, ValueType
 from experiments.check import groups, way_out
 
 CHAIN = "optim/transforms"
+SWEEP = {"-m", "--multirun"}
 
 
 def check_command(arguments: Iterable[str]) -> None:
@@ -27,18 +28,21 @@ def for_each_job(arguments: list[str]) -> list[str]:
 
     Hydra would set it once, in the default option of that group, which may not have such a key:
     in `-m task=himmelblau,beale task.starts=16` the second becomes a sweep over a single value.
+    The flag comes first, since Hydra refuses it between overrides.
     """
-    if not {"-m", "--multirun"} & set(arguments):
+    if not SWEEP & set(arguments):
         return arguments
+    arguments = [argument for argument in arguments if argument not in SWEEP]
     parsed = {override.input_line: override for override in _overrides(arguments)}
     swept = [o.key_or_group for o in parsed.values() if o.is_sweep_override()]
     below = tuple(f"{key.replace('/', '.')}." for key in swept if key in groups())
-    return [
+    each = [
         f"{parsed[a].get_key_element()}=choice({parsed[a].get_value_string()})"
         if a in parsed and _is_set_once(parsed[a]) and parsed[a].key_or_group.startswith(below)
         else a
         for a in arguments
     ]
+    return ["--multirun", *each]
 
 
 def _overrides(arguments: Iterable[str]) -> list[Override]:

@@ -291,6 +291,11 @@ class TestSweep:
         assert result.status == 0
         assert len(list(result.folder.glob("*/summary.json"))) == 2
 
+    def test_the_flag_may_stand_anywhere(self, cli: Any):
+        result = cli(*SHORT[:2], "-m", SHORT[2], "seed=0,1")
+        assert result.status == 0
+        assert len(list(result.folder.glob("*/summary.json"))) == 2
+
     def test_an_empty_value_below_a_swept_group(self, cli: Any):
         result = cli("-m", *SHORT, "optim/inner=sgd,adam", "+optim.inner.foo=")
         assert result.status != 0
