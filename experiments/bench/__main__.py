@@ -15,13 +15,14 @@ from experiments.bench.cases import Case, muon_case, step_cases
 from experiments.bench.clock import Times, interleave, spread
 from experiments.bench.memory import peak_memory
 from experiments.bench.report import Row, as_table, save
+from experiments.bench.startup import FIGURES, time_starts
 
 
 def main() -> int:
     """Measure, print the table, and save it with JSON and picture."""
     parser = argparse.ArgumentParser("python -m experiments.bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15, help="timings of each variant")
-    parser.add_argument("--only", default="", help="part of a case's name, such as 'sign'")
+    parser.add_argument("--only", default="", help="part of a case's name: sign, vit, start-up")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--out", type=Path, default=Path("outputs/bench"))
     given = parser.parse_args()
@@ -36,6 +37,9 @@ def main() -> int:
         if given.only in label:
             print(label, file=sys.stderr)
             rows += measure(case, given.rounds, device)
+    if given.only in "start-up":
+        print("start-up", file=sys.stderr)
+        rows += measure_startup(max(2, given.rounds // 5))
     if not rows:
         parser.error(f"--only {given.only!r} is part of no case's name")
     print(as_table(rows))
@@ -67,6 +71,16 @@ def measure(case: Case, rounds: int, device: torch.device) -> list[Row]:
     return _copies_rows(case, times, memory)
 
 
+def measure_startup(rounds: int) -> list[Row]:
+    """Time programs that start; return a row for each figure."""
+    times = time_starts(rounds)
+    rows = []
+    for ours, theirs, words, goal in FIGURES:
+        name = {"set": "start-up", "inner": "", "links": ""}
+        rows.append(_row(name, "xformopt", words, _ratios(times[ours], times[theirs]), goal))
+    return rows
+
+
 @torch.no_grad()
 def _restore(params: list[Tensor], grads: list[Tensor]) -> None:
     """Put parameters, outside any ball, and gradients where they were before the step."""
@@ -84,7 +98,8 @@ def _copies_rows(case: Case, times: Times, memory: dict[str, int]) -> list[Row]:
         if who in ("bare", "copy"):
             continue
         pairs = zip(seconds, times["bare"], times["copy"], strict=True)
-        row = _row(case, who, "extra copies", [(mine - bare) / copy for mine, bare, copy in pairs])
+        copies = [(mine - bare) / copy for mine, bare, copy in pairs]
+        row = _row(case.name, who, "extra copies", copies, case.goal)
         rows.append({**row, "memory": (memory[who] - memory["bare"]) / 2**20})
     return rows
 
@@ -93,18 +108,24 @@ def _muon_rows(case: Case, times: Times) -> list[Row]:
     """The recipe's step over that of each peer."""
     ours = times["xformopt"]
     return [
-        _row(case, "xformopt", f"over {peer}", [a / b for a, b in zip(ours, theirs, strict=True)])
+        _row(case.name, "xformopt", f"over {peer}", _ratios(ours, theirs), case.goal)
         for peer, theirs in times.items()
         if peer not in ("xformopt", "copy")
     ]
 
 
-def _row(case: Case, who: str, figure: str, values: list[float]) -> Row:
+def _ratios(ours: list[float], theirs: list[float]) -> list[float]:
+    return [a / b for a, b in zip(ours, theirs, strict=True)]
+
+
+def _row(
+    name: dict[str, str], who: str, figure: str, values: list[float], goal: float | None
+) -> Row:
     low, median, high = spread(values)
-    goal = case.goal if who == "xformopt" else None
+    goal = goal if who == "xformopt" else None
     met = goal is not None and median <= goal
     figures = {"low": low, "median": median, "high": high, "goal": goal, "met": met}
-    return {**case.name, "who": who, "figure": figure, **figures}
+    return {**name, "who": who, "figure": figure, **figures}
 
 
 def machine(device: torch.device) -> dict[str, Any]:

@@ -1,0 +1,76 @@
+"""What starting costs: our programs beside bare ones, each in a process of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+from experiments.bench.clock import Times
+from experiments.runfolder import ROOT
+
+HYDRA_PROGRAM = """
+import hydra, torch
+@hydra.main(config_path=None, version_base="1.3")
+def app(cfg): {body}
+app()
+"""
+STEP = "torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1).step()"
+TOY = ["-m", "experiments", "task=rosenbrock"]
+FEW, MANY = 2, 12
+
+FIGURES: list[tuple[str, str, str, float | None]] = [
+    ("xformopt", "torch", "import xformopt over torch alone", 1.1),
+    ("toy", "bare", "one-step toy run over bare Hydra and torch", 1.5),
+    ("toy", "step", "one-step toy run over a step of SGD under Hydra", None),
+    ("toy job", "bare job", "100-step toy job of a sweep over a bare job", 2.0),
+]
+"""What is held to what, in words, and the goal."""
+
+
+def time_starts(rounds: int) -> Times:
+    """Return the seconds of each program in each round; of a sweep's job, without the start."""
+    times: Times = {}
+    with TemporaryDirectory() as name:
+        programs = _programs(Path(name))
+        for _ in range(rounds):
+            for program, run in programs.items():
+                times.setdefault(program, []).append(run())
+    return times
+
+
+def _programs(folder: Path) -> dict[str, Callable[[], float]]:
+    for name, body in (("bare", "torch.zeros(1)"), ("step", STEP)):
+        (folder / f"{name}.py").write_text(HYDRA_PROGRAM.format(body=body))
+    seconds = partial(_seconds, folder)
+    toy_job = [*TOY, "-m", "trainer.steps=100", "pictures=false"]
+    return {
+        "torch": partial(seconds, ["-c", "import torch"]),
+        "xformopt": partial(seconds, ["-c", "import torch, xformopt"]),
+        "bare": partial(seconds, ["bare.py"]),
+        "step": partial(seconds, ["step.py"]),
+        "toy": partial(seconds, [*TOY, "trainer.steps=1"]),
+        "bare job": lambda: _per_job(seconds, ["bare.py", "-m"], "+x"),
+        "toy job": lambda: _per_job(seconds, toy_job, "seed"),
+    }
+
+
+def _per_job(seconds: Callable[[list[str]], float], command: list[str], key: str) -> float:
+    few, many = (seconds([*command, f"{key}=range({count})"]) for count in (FEW, MANY))
+    return (many - few) / (MANY - FEW)
+
+
+def _seconds(folder: Path, arguments: list[str]) -> float:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    start = perf_counter()
+    subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        check=True,
+    )
+    return perf_counter() - start
