@@ -101,9 +101,28 @@ class TestRecompiles:
 
         assert steps([T.sign()], Adam, torch.tensor(0.1), change) == [0, 1, 1, 1, 1, 1]
 
-    def test_by_a_scheduled_setting(self):
+    @pytest.mark.parametrize("InnerOpt", [SGD, Adam])
+    def test_by_a_scheduled_setting(self, InnerOpt: Any):
         links = [T.l2_ball(radius=linear(1.0, 0.1, steps=5))]
-        assert steps(links, SGD, 0.1) == [0, 1, 2, 2, 2, 2]
+        assert steps(links, InnerOpt, 0.1) == [0, 1, 2, 2, 2, 2]
+        torch._dynamo.reset()
+        assert steps(links, InnerOpt, 0.1, dynamic=True) == [0, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("InnerOpt", [SGD, Adam])
+def test_groups_with_schedules_stay_as_they_were(InnerOpt: Any):
+    x = torch.ones(3, requires_grad=True)
+    x.grad = torch.ones(3)
+    links = [T.l2_ball(radius=linear(1.0, 0.1, steps=5))]
+    optim = ParamTransformingOptimizer([x], InnerOpt, lr=0.1, transforms=links)
+    (group,) = optim.param_groups
+    before = dict(group)
+    step: Any = torch.compile(optim.step, backend="eager", fullgraph=True)
+    for count in range(1, 4):
+        step()
+        changed = {"schedule_step": count, "l2_ball.radius": linear(1.0, 0.1, steps=5)(count - 1)}
+        assert group == before | changed
+    optim.step()
 
 
 def test_buffers_must_be_there():

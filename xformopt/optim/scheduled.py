@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from xformopt.schedules import Schedule, as_schedule
 from xformopt.transforms.link import Link
 
@@ -19,12 +21,14 @@ class Scheduled:
         """Start with no group."""
         self._chain = chain
         self._of_groups: list[dict[str, Schedule]] = []
+        self._capturable: list[bool | None] = []
         self.paused = False
 
     def take(self, group: Group) -> None:
         """Note the schedules of a group that was added, and put their first values there."""
         schedules = {key: value for key, value in group.items() if isinstance(value, Schedule)}
         self._of_groups.append(schedules)
+        self._capturable.append(group.get("capturable"))
         if schedules:
             group.setdefault("schedule_step", 0)
             self._follow(group, schedules, 0)
@@ -40,6 +44,8 @@ class Scheduled:
                 group.setdefault("schedule_step", 0)
             if schedules:
                 self._follow(group, schedules, group["schedule_step"])
+        if not torch.compiler.is_compiling():
+            self._capturable = [group.get("capturable") for group in groups]
 
     def count(self, groups: list[Group]) -> None:
         """Count a step."""
@@ -48,6 +54,20 @@ class Scheduled:
         for group, schedules in zip(groups, self._of_groups, strict=False):
             if schedules:
                 group["schedule_step"] += 1
+        if torch.compiler.is_compiling():
+            self._restore_capturable(groups)
+
+    def _restore_capturable(self, groups: list[Group]) -> None:
+        """Undo what torch's compiler does to the groups of an optimizer that it traces.
+
+        There `capturable` is True, which it would leave in the groups that were written to.
+        """
+        capturable = self._capturable
+        for group, schedules, before in zip(groups, self._of_groups, capturable, strict=False):
+            if schedules and before is None:
+                group.pop("capturable", None)
+            elif schedules:
+                group["capturable"] = before
 
     def _follow(self, group: Group, schedules: dict[str, Schedule], step: int) -> None:
         for key, schedule in schedules.items():
