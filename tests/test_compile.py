@@ -158,6 +158,17 @@ class TestOption:
         monkeypatch.setattr(torch, "compile", lambda f, **how: compile(f, backend=counter, **how))
         return counter
 
+    @pytest.fixture
+    def programs(self, monkeypatch: Any) -> Callable[[], int]:
+        """Compile with the part of torch's compiler that makes constants of floats; count."""
+        compile = torch.compile
+        monkeypatch.setattr(
+            torch, "compile", lambda f, **how: compile(f, backend="aot_eager", **how)
+        )
+        counters = torch._dynamo.utils.counters
+        counters.clear()
+        return lambda: counters["stats"]["unique_graphs"]
+
     @staticmethod
     def both(links: list[Link], InnerOpt: Any = SGD, count: int = 4) -> ParamTransformingOptimizer:
         """Step with and without the option, checked; return the optimizer with it."""
@@ -191,31 +202,62 @@ class TestOption:
         assert counter.frame_count == 1
 
     @pytest.mark.parametrize("InnerOpt", [SGD, Adam])
+    @pytest.mark.parametrize(
+        ("link", "key"),
+        [(T.l2_ball, "radius"), (T.linf_ball, "radius"), (T.clip_norm, "max_norm"),
+         (T.weight_decay, "weight"), (T.adam, "beta1"), (T.topq_ball, "q")],
+    )  # fmt: skip
     def test_a_changed_lr_and_a_scheduled_setting_compile_nothing_again(
-        self, counter: CompileCounter, InnerOpt: Any
+        self, programs: Callable[[], int], InnerOpt: Any, link: Any, key: str
     ):
+        links = [T.momentum(), link(**{key: linear(0.9, 0.3, steps=9)})]
+
+        def decay(optim: ParamTransformingOptimizer, step: int) -> None:
+            optim.param_groups[0]["lr"] = 0.1 / (step + 1)
+
+        optim = self.compared(links, InnerOpt, decay, count=12)
+        assert programs() == 1
+        assert optim.param_groups[0]["schedule_step"] == 12
+
+    def test_a_number_that_starts_to_change_compiles_once_more(self, programs: Callable[[], int]):
+        def cycle(optim: ParamTransformingOptimizer, step: int) -> None:
+            if step > 4:
+                optim.param_groups[0]["betas"] = (0.9 - step / 100, 0.99)
+
+        self.compared([T.sign()], Adam, cycle, count=12)
+        assert programs() == 2
+
+    def test_a_number_that_no_fraction_stands_for(self, programs: Callable[[], int]):
+        def jump(optim: ParamTransformingOptimizer, step: int) -> None:
+            optim.param_groups[0]["linf_ball.radius"] = 0.5 if step % 3 else float("inf")
+
+        self.compared([T.linf_ball()], SGD, jump, count=12)
+        assert programs() <= 3
+
+    @staticmethod
+    def compared(
+        links: list[Link], InnerOpt: Any, change: Change, count: int
+    ) -> ParamTransformingOptimizer:
+        """Step with and without the option while numbers change, checked."""
         ours, theirs = ([torch.ones(4, 3), torch.ones(3)] for _ in range(2))
-        made = [
+        settings: dict[str, Any] = {"lr": 0.1, "transforms": links, "strict_ndim": False}
+        optim, plain = (
             ParamTransformingOptimizer(
-                [p.requires_grad_() for p in params],
-                InnerOpt,
-                lr=0.1,
-                transforms=[T.momentum(), T.l2_ball(radius=linear(1.0, 0.1, steps=5))],
-                strict_ndim=False,
-                compile=compiled,
+                [p.requires_grad_() for p in params], InnerOpt, compile=compiled, **settings
             )
             for params, compiled in ((ours, True), (theirs, False))
-        ]
-        for step in range(7):
+        )
+        for step in range(count):
             gradients = [torch.randn_like(p) for p in ours]
-            for params, optim in zip((ours, theirs), made, strict=True):
-                optim.param_groups[0]["lr"] = 0.1 / (step + 1)
+            for params, made in ((ours, optim), (theirs, plain)):
+                change(made, step)
                 give(params, gradients)
-                optim.step()
-        assert counter.frame_count == 1
-        assert made[0].param_groups[0]["schedule_step"] == 7
+                made.step()
+            assert optim.param_groups[0].keys() == plain.param_groups[0].keys()
+            assert optim.param_groups[0].get("capturable") in (False, None)
         for a, b in zip(ours, theirs, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+        return optim
 
     def test_for_many_optimizers(self, counter: CompileCounter):
         for _ in range(10):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.optim.optimizer import required
 
 from xformopt.optim.batching import batch_shape, dense_or_values, hook_view
 from xformopt.optim.buckets import Buckets, link_buffers, run_optimizer_link
-from xformopt.optim.compiled import Program, tensors_in
+from xformopt.optim.compiled import Program
 from xformopt.optim.inner import ParamGroups, build_inner
 from xformopt.optim.linkstate import LinkState
 from xformopt.optim.saving import check_same_chain, own_attributes, with_missing_keys
@@ -185,19 +186,18 @@ class ParamTransformingOptimizer(Optimizer):
             params = [p for group in self.param_groups for p in group["params"]]
             present = {id(p) for p in params if p.grad is not None}
             if present <= self._stepped:
-                return self._run_program(params)
+                return self._run_program()
             self._stepped = self._stepped | present
         return self._step(closure, primes)
 
-    def _run_program(self, params: list[Tensor]) -> None:
+    def _run_program(self) -> None:
         """Make a step by the compiled program; schedules are followed outside of it."""
         if self._program is None:
-            state = [x for p in params for x in (p, p.grad, *tensors_in(self.state.get(p)))]
-            self._program = Program(self._step, [x for x in state if x is not None])
+            self._program = Program(self, partial(self._step, None, False))
         self._scheduled.follow(self.param_groups)
         self._scheduled.paused = True
         try:
-            self._program(None, False)
+            self._program(self._scheduled.places())
         finally:
             self._scheduled.paused = False
         self._scheduled.count(self.param_groups)

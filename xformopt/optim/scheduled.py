@@ -33,6 +33,10 @@ class Scheduled:
             group.setdefault("schedule_step", 0)
             self._follow(group, schedules, 0)
 
+    def places(self) -> set[tuple[int, str]]:
+        """Return the index of the group and the key of each setting that follows a schedule."""
+        return {(index, key) for index, keys in enumerate(self._of_groups) for key in keys}
+
     def follow(self, groups: list[Group]) -> None:
         """Put the values of the groups' steps there; schedules that were put there are taken."""
         if self.paused:
