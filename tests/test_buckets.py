@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xformopt import ParamTransformingOptimizer, testing, transform, transforms
-from xformopt.optim import plans
+from xformopt.optim import Route, RoutedOptimizer, plans
 from xformopt.transforms import Transform, precondition, registry, weights
 
 BY_ITEM = [
@@ -272,3 +272,38 @@ def test_counters_as_tensors_do_as_numbers_do(name: str, monkeypatch: Any):
         monkeypatch.setattr(module, "elapsed", lambda step: step.double())
     monkeypatch.setattr(weights, "is_at_hand", lambda step: False)
     torch.testing.assert_close(trained(), expected)
+
+
+@pytest.mark.parametrize("order", [("cpu", "meta"), ("meta", "cpu")])
+def test_a_group_on_two_devices(order: tuple[str, str]):
+    params = [torch.zeros(4, 3, device=device, requires_grad=True) for device in order]
+    optim = ParamTransformingOptimizer(
+        params, lr=0.1, foreach=False, transforms=[transforms.adam()]
+    )
+    for count in (1, 2):
+        for p in params:
+            p.grad = torch.ones_like(p)
+        optim.step()
+        here = params[order.index("cpu")]
+        assert optim.state[here]["adam"]["step"] == count
+
+
+@pytest.mark.parametrize("routed", [False, True])
+def test_counters_are_loaded_to_where_the_parameter_is(routed: bool):
+    def stepped(device: str) -> Any:
+        x = torch.zeros(4, 3, device=device, requires_grad=True)
+        x.grad = torch.ones_like(x)
+        if routed:
+            optim: Any = RoutedOptimizer(
+                [("x", x)], {"all": Route(transforms=[transforms.adam()], lr=0.1)}
+            )
+        else:
+            optim = ParamTransformingOptimizer([x], lr=0.1, transforms=[transforms.adam()])
+        optim.step()
+        return x, optim
+
+    x, optim = stepped("meta")
+    _, other = stepped("cpu")
+    optim.load_state_dict(other.state_dict())
+    assert optim.state[x]["adam"]["step"].device.type == "meta"
+    optim.step()

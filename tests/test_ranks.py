@@ -1,16 +1,18 @@
 """Order within rows, against torch's sorting, whichever library sorts."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 
 import xformopt.transforms as T
-from xformopt.transforms import ranks
-from xformopt.transforms.ranks import among_largest, kth_largest, sort_rows
+from xformopt.transforms import ranks, selection
+from xformopt.transforms.ranks import keep_largest, kth_largest, sort_rows
 
 LENGTHS = st.sampled_from([1, 2, 27, 255, 256, 257, 1000, 4097])
 KINDS = ("normal", "ties", "zeros", "bands", "one block")
@@ -31,12 +33,21 @@ def rows(kind: str, length: int, dtype: torch.dtype, seed: int) -> Tensor:
     return x.to(dtype)
 
 
-@pytest.fixture(params=["numpy", "torch"], scope="module", autouse=True)
+@pytest.fixture(params=["numpy", "short blocks", "torch"], scope="module", autouse=True)
 def sorter(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Sort with NumPy, then without it."""
+    """Sort with NumPy, also in blocks that seldom hold their share, then without it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranks, "HAS_NUMPY", request.param == "numpy")
+        patch.setattr(ranks, "HAS_NUMPY", request.param != "torch")
+        if request.param == "short blocks":
+            patch.setattr(selection, "BLOCK", 7)
+            patch.setattr(selection, "SPREAD", 0.1)
         yield
+
+
+def kept_of(x: Tensor, kept: int) -> Tensor:
+    x = x.clone()
+    keep_largest(x, kept)
+    return x
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -46,7 +57,7 @@ def test_the_largest_are_kept(
     kind: str, dtype: torch.dtype, length: int, share: float, seed: int
 ) -> None:
     x, kept = rows(kind, length, dtype, seed), round(share * length)
-    left = (x * among_largest(x, kept)).abs()
+    left = kept_of(x, kept).abs()
     expected = x.abs().topk(kept).values
     assert torch.equal(left.topk(kept).values, expected)
     assert torch.equal(left.count_nonzero(1), expected.count_nonzero(1))
@@ -75,12 +86,31 @@ def test_of_equals_as_many_stay_and_by_numpy_the_first() -> None:
         assert x[1, :299].all()
 
 
-def test_a_large_row_keeps_what_is_not_a_number() -> None:
-    x = torch.randn(2, 1000, generator=torch.Generator().manual_seed(0))
-    x[0, 7] = float("nan")
-    T.top_q.fn(x, q=0.9)
-    assert x[0].isnan().nonzero().flatten().tolist() == [7]
-    assert x.count_nonzero(1).tolist() == [100, 100]
+@given(length=LENGTHS, share=st.floats(0, 1), nans=st.integers(1, 400), seed=st.integers(0, 9))
+def test_what_is_not_a_number_is_largest(length: int, share: float, nans: int, seed: int) -> None:
+    x, k = rows("normal", length, torch.float32, seed), max(1, round(share * length))
+    x[::2, length // 3 :][:, :nans] = float("nan")
+    expected = x.abs().sort(1).values[:, -k, None]
+    assert torch.equal(kth_largest(x.abs(), k).nan_to_num(-1), expected.nan_to_num(-1))
+    left = kept_of(x, k)
+    assert torch.equal(left[1::2], kept_of(x[1::2], k))
+    fits = x.isnan().sum(1) <= k
+    assert torch.equal(left[fits].isnan(), x[fits].isnan())
+    assert (left[fits].count_nonzero(1) == k).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (2, 600)])
+def test_dropped_entries_are_zero(shape: tuple[int, ...]) -> None:
+    for large in (2.0, float("inf")):
+        x = torch.full(shape, -large)
+        keep_largest(x, 3)
+        assert x.count_nonzero(1).tolist() == [3] * len(x)
+        assert not x[x == 0].signbit().any()
+
+
+def test_no_rows() -> None:
+    for link in (T.top_q, T.clip_quantile, T.topq_steepest, T.simplex):
+        link.fn(torch.empty(0, 5))
 
 
 @given(seed=st.integers(0, 99))
@@ -88,5 +118,13 @@ def test_a_matrix_may_lie_in_any_order(seed: int) -> None:
     x = torch.randn(300, 5, generator=torch.Generator().manual_seed(seed)).T
     before = x.clone()
     assert torch.equal(sort_rows(x), x.sort(1).values)
-    assert torch.equal(among_largest(x, 30), among_largest(x.contiguous(), 30))
+    assert torch.equal(kept_of(x, 30), kept_of(x.contiguous(), 30))
     assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("link", [T.top_q, T.clip_quantile, T.topq_steepest, T.simplex, T.l1_ball])
+def test_tensors_without_values(link: Any) -> None:
+    with FakeTensorMode():
+        x = torch.randn(4, 300)
+        link.fn(x)
+    assert x.shape == (4, 300)

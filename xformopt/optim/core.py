@@ -107,7 +107,7 @@ class ParamTransformingOptimizer(Optimizer):
             raise TypeError(f"`compile` must be true or false, got {compile!r}")
         self.strict_ndim, self.compile = strict_ndim, compile
         self._built_inner = not isinstance(InnerOpt, Optimizer)
-        self._link_state = LinkState(self.transforms)
+        self.link_state = LinkState(self.transforms)
         self._buckets = Buckets()
         self._raw: dict[Tensor, Tensor] = {}
         self._scheduled = Scheduled(self.transforms)
@@ -140,7 +140,7 @@ class ParamTransformingOptimizer(Optimizer):
     @torch.no_grad()
     def _apply_pre_step_transform_(self) -> None:
         """Run the pre-step hook and links on every gradient, then scale and shift it."""
-        self._link_state.show(self.state)
+        self.link_state.show(self.state)
         self._scheduled.follow(self.param_groups)
         self._begin_links()
         self._run_hook("_pre_step_transform_")
@@ -209,12 +209,12 @@ class ParamTransformingOptimizer(Optimizer):
             elif closure is None:
                 self._apply_pre_step_transform_()
             if closure is None:
-                self._link_state.hide(self.state)
+                self.link_state.hide(self.state)
                 loss = self._inner_step()
             else:
                 loss = self.inner_opt.step(self._transforming(closure))
         finally:
-            self._link_state.show(self.state)
+            self.link_state.show(self.state)
         if primes:
             return loss
         self._apply_post_step_transform_()
@@ -223,10 +223,10 @@ class ParamTransformingOptimizer(Optimizer):
 
     def _check_compilable(self) -> None:
         """Refuse to trace the first step, in which a compiler would lose buffers it makes."""
-        if not (torch.compiler.is_compiling() and self._link_state.keys):
+        if not (torch.compiler.is_compiling() and self.link_state.keys):
             return
         held = [self.state.get(p, {}) for group in self.param_groups for p in group["params"]]
-        if not any(key in entry for entry in held for key in self._link_state.keys):
+        if not any(key in entry for entry in held for key in self.link_state.keys):
             raise RuntimeError(
                 "links that keep state need one step before `torch.compile`, which makes their "
                 "buffers: call `optimizer.step()` once, then compile it"
@@ -269,6 +269,7 @@ class ParamTransformingOptimizer(Optimizer):
             state_dict = state_dict if changed is None else changed
         check_same_chain(self.param_groups, state_dict["param_groups"])
         self.inner_opt.load_state_dict(with_missing_keys(self.param_groups, state_dict))
+        self.link_state.settle(self.state)
         for hook in self._optimizer_load_state_dict_post_hooks.values():
             hook(self)
 
@@ -358,7 +359,7 @@ class ParamTransformingOptimizer(Optimizer):
         links = self.transforms.values()
         keeps_raw = any("raw_grad" in link.transform.tensors for link in links)
         for group in self.param_groups:
-            for p in group["params"] if self._link_state.keys or keeps_raw else ():
+            for p in group["params"] if self.link_state.keys or keeps_raw else ():
                 if p.grad is None:
                     continue
                 for name, link in self.transforms.items():
@@ -381,7 +382,7 @@ class ParamTransformingOptimizer(Optimizer):
             with torch.enable_grad():
                 loss = closure()
             self._apply_pre_step_transform_()
-            self._link_state.hide(self.state)
+            self.link_state.hide(self.state)
             return loss
 
         return transformed

@@ -20,6 +20,13 @@ class LinkState:
         self.keys = {name for name, link in chain.items() if link.transform.state}
         self.hidden: dict[Tensor, dict[str, Any]] = {}
 
+    def settle(self, state: dict[Tensor, dict[str, Any]]) -> None:
+        """Move counters to their parameters; torch loads them to where they were saved."""
+        for p, entry in state.items():
+            for buffers in (entry[key] for key in self.keys & entry.keys()):
+                if isinstance(buffers.get("step"), Tensor):
+                    buffers["step"] = buffers["step"].to(p.device)
+
     def hide(self, state: dict[Tensor, dict[str, Any]]) -> None:
         """Take out the entries that hold link buffers alone."""
         if self.keys:

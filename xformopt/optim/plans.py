@@ -54,10 +54,8 @@ def layout_of(link: Link, params: list[Tensor], columns: Columns) -> tuple[Hasha
     """Return what a plan hangs on: the parameters, their layout, and how far counters differ."""
     layout: list[Hashable] = [*map(id, params), *map(_KIND, params)]
     for k, column in enumerate(columns):
-        if k in link.transform.counters and not _on_cpu(column[0]):
-            continue
         if k in link.transform.counters:
-            counts = [float(x) for x in column]
+            counts = [float(x) for x in column if _on_cpu(x)]
             layout.append(tuple(count - counts[0] for count in counts))
         else:
             layout += map(Tensor.is_contiguous, column)

@@ -187,6 +187,8 @@ class RoutedOptimizer(Optimizer):
             own = [group for group in state_dict["param_groups"] if group.get("route") == name]
             check_same_chain(optimizer.param_groups, own)
         super().load_state_dict(state_dict)
+        for optimizer in self.optimizers.values():
+            optimizer.link_state.settle(self.state)
 
     def describe(self) -> str:
         """Return the resolved routing as a table: route, rule, and the parameters it took."""

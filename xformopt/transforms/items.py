@@ -24,7 +24,9 @@ def is_at_hand(x: Tensor) -> bool:
 
 def elapsed(step: Tensor) -> Any:
     """Return a counter as a float where it is at hand, else as a tensor, so that nothing waits."""
-    return float(step) if is_at_hand(step) else step.double()
+    if is_at_hand(step):
+        return float(step)
+    return step if step.device.type == "mps" else step.double()  # which has no float64
 
 
 def rounds_scalars(x: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Order within rows: sorted entries, and which are among the largest.
+"""Order within rows: sorted entries, and what is left of all but the largest.
 
 Where the values are at hand, NumPy sorts: its vector instructions take a fraction of the time that
 `torch.sort` and `torch.topk` take on a CPU. Elsewhere, and without NumPy, torch does.
@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from xformopt.transforms.items import at_least_float32, is_at_hand
 
@@ -31,26 +32,38 @@ def kth_largest(sizes: Tensor, k: int) -> Tensor:
     return _least_kept(sizes, k)[0].to(sizes.dtype)
 
 
-def among_largest(x: Tensor, kept: int) -> Tensor:
-    """Return 1 where entries are among the `kept` largest of their row in size, else 0.
+def keep_largest(x: Tensor, kept: int) -> None:
+    """Set the entries of each item to 0 that are not among its `kept` largest in size, in place.
 
-    It has the dtype of `x`, since products are faster than masks. Where NumPy sorts, the first of
-    equal entries are kept, and zeros may be kept beyond `kept`.
+    Where NumPy sorts, the first of equal entries are kept.
     """
-    if kept in (0, x.shape[1]):
-        return torch.full_like(x, kept > 0)
-    if not _numpy_sorts(x):
-        largest = x.abs().contiguous().topk(kept, dim=1, sorted=False).indices
-        return torch.zeros_like(x).scatter_(1, largest, 1)
-    least, tied = _least_kept(x, kept)
-    sizes = x.abs().to(least.dtype)
+    rows = x.flatten(1)
+    if kept == 0:
+        x.zero_()
+    elif not _numpy_sorts(rows):
+        largest = rows.abs().contiguous().topk(kept, dim=1, sorted=False).indices
+        dropped = torch.ones_like(rows, dtype=torch.bool).scatter_(1, largest, False)
+        x.masked_fill_(dropped.view(x.shape), 0)
+    elif kept < rows.shape[1]:
+        _keep_sorted(x, rows, kept)
+
+
+def _keep_sorted(x: Tensor, rows: Tensor, kept: int) -> None:
+    least, tied = _least_kept(rows, kept)
+    sizes = rows.abs().to(least.dtype)
     if tied.any():
         _shrink_ties(sizes, least, kept, tied)
-    return torch.ge(sizes, least, out=sizes).to(x.dtype)
+    if float(sizes.amax()) < float("inf"):  # then products will do, which are faster than masks
+        mask = torch.ge(sizes, least, out=sizes).to(x.dtype)
+        x.mul_(mask.view(x.shape)).add_(0.0)  # -0 + 0 = 0
+    else:
+        x.masked_fill_((~(sizes >= least) & ~sizes.isnan()).view(x.shape), 0)
 
 
 def _numpy_sorts(x: Tensor) -> bool:
-    return HAS_NUMPY and is_at_hand(x) and x.is_floating_point() and not x.requires_grad
+    if not HAS_NUMPY or type(x) not in (Tensor, Parameter) or x.numel() == 0:
+        return False
+    return is_at_hand(x) and x.is_floating_point() and not x.requires_grad
 
 
 def _shrink_ties(sizes: Tensor, least: Tensor, kept: int, tied: Tensor) -> None:

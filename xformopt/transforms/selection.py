@@ -43,12 +43,12 @@ def _search(blocks: Rows, kept: int, share: float) -> Rows:
     count, parts, width = blocks.shape
     low, high = _window(share, width)
     pair = _about_rank(blocks[..., low:high].reshape(count, -1), kept - (width - high) * parts)
-    elsewhere = np.zeros(count, dtype=bool)
+    elsewhere = np.zeros(count, dtype=bool)  # comparisons with NaN are False
     if low > 0:
         below = blocks[..., low - 1].max(1)
-        elsewhere |= (below >= pair[:, 1]) & (below > 0)
+        elsewhere |= ~(below < pair[:, 1]) & ~(below <= 0)
     if high < width:
-        elsewhere |= blocks[..., high].min(1) < pair[:, 1]
+        elsewhere |= ~(blocks[..., high].min(1) >= pair[:, 1])
     if elsewhere.any():
         pair[elsewhere] = _about_rank(blocks[elsewhere].reshape(-1, parts * width), kept)
     return pair

@@ -5,7 +5,7 @@ from math import prod
 import torch
 from torch import Generator, Tensor
 
-from xformopt.transforms.ranks import among_largest
+from xformopt.transforms.ranks import keep_largest
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Fraction
 
@@ -29,7 +29,7 @@ def top_q(
     Source: Aji & Heafield 2017, Sparse Communication, arXiv:1704.05021.
     """
     kept = round((1.0 - _draw(q, dq, generator)) * prod(grad.shape[1:]))
-    grad.mul_(among_largest(grad.flatten(1), kept).view(grad.shape))
+    keep_largest(grad, kept)
 
 
 @transform

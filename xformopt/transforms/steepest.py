@@ -1,11 +1,13 @@
 """Steepest directions: what maximises the inner product with the gradient over a unit ball."""
 
+from math import prod
+
 import torch
 from torch import Tensor
 
 from xformopt.transforms.clip import bounds_are_ordered
 from xformopt.transforms.items import aten
-from xformopt.transforms.ranks import among_largest
+from xformopt.transforms.ranks import keep_largest
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Fraction, Number
 
@@ -68,10 +70,9 @@ def topq_steepest(grad: Tensor, *, q: Fraction = 0.9) -> None:
     Source: Tramèr & Boneh 2019, Adversarial Training and Robustness for Multiple Perturbations,
     arXiv:1904.13000, section 4.
     """
-    flat = grad.flatten(1)
-    kept = max(1, round((1 - q) * flat.shape[1]))
-    signs = flat.sign().mul_(among_largest(flat, kept))
-    grad.copy_(signs.div_(kept).view(grad.shape))
+    kept = max(1, round((1 - q) * prod(grad.shape[1:])))
+    keep_largest(grad, kept)
+    grad.sign_().div_(kept)
 
 
 @transform
