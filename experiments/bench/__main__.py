@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.bench.cases import Case, muon_case, step_cases
+from experiments.bench.cases import Case, compiled_case, muon_case, step_cases
 from experiments.bench.clock import Times, interleave, spread
 from experiments.bench.memory import peak_memory
 from experiments.bench.report import Row, as_table, save
@@ -32,7 +32,7 @@ def main() -> int:
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: no CUDA device is there")
     rows: list[Row] = []
-    for case in [*step_cases(), muon_case()]:
+    for case in [*step_cases(), muon_case(), compiled_case()]:
         label = ", ".join(filter(None, case.name.values()))
         if given.only in label:
             print(label, file=sys.stderr)
@@ -66,7 +66,7 @@ def measure(case: Case, rounds: int, device: torch.device) -> list[Row]:
         prepare[who] = partial(_restore, params, grads)
     times = interleave(runs, rounds=rounds, device=device, prepare=prepare)
     if "bare" not in runs:
-        return _muon_rows(case, times)
+        return _peer_rows(case, times)
     memory = {who: peak_memory(run, device) for who, run in runs.items()}
     return _copies_rows(case, times, memory)
 
@@ -104,8 +104,8 @@ def _copies_rows(case: Case, times: Times, memory: dict[str, int]) -> list[Row]:
     return rows
 
 
-def _muon_rows(case: Case, times: Times) -> list[Row]:
-    """The recipe's step over that of each peer."""
+def _peer_rows(case: Case, times: Times) -> list[Row]:
+    """Our step over that of each peer."""
     ours = times["xformopt"]
     return [
         _row(case.name, "xformopt", f"over {peer}", _ratios(ours, theirs), case.goal)

@@ -82,6 +82,19 @@ def muon_case() -> Case:
     return Case(name, transformer_matrices(), variants, 0.9)
 
 
+def compiled_case() -> Case:
+    """Give the step of Lion's chain as one program, beside the same step without."""
+    build = partial(
+        ParamTransformingOptimizer,
+        lr=1e-3,
+        transforms=[T.lion_mix(), T.sign(), T.weight_decay()],
+        strict_ndim=False,
+    )
+    variants: dict[str, Build] = {"xformopt": partial(build, compile=True), "compile=False": build}
+    name = {"set": "vit_tiny", "inner": "SGD", "links": "Lion's, compile=True"}
+    return Case(name, SETS["vit_tiny"](), variants, None)
+
+
 def _muon(params: list[Tensor]) -> Optimizer:
     return recipes.build("muon", [(f"layers.{i}.weight", p) for i, p in enumerate(params)])
 

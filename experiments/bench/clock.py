@@ -7,6 +7,8 @@ from time import perf_counter
 import torch
 
 Times = dict[str, list[float]]
+WARM_UP = 2
+"""Rounds that are not counted: the first makes state, the second compiles."""
 CACHE = 2**26
 """Bytes that are written between two timings, more than the caches hold."""
 
@@ -18,10 +20,10 @@ def interleave(
     device: torch.device,
     prepare: dict[str, Callable[[], None]],
 ) -> Times:
-    """Return the seconds of each variant in each round, after a round that is not counted."""
+    """Return the seconds of each variant in each round, after rounds that are not counted."""
     trash = torch.zeros(CACHE, dtype=torch.uint8, device=device)
     times: Times = {name: [] for name in variants}
-    for count in range(rounds + 1):
+    for count in range(WARM_UP + rounds):
         for name, run in variants.items():
             prepare.get(name, lambda: None)()
             trash.add_(1)
@@ -29,7 +31,7 @@ def interleave(
             start = perf_counter()
             run()
             _wait(device)
-            if count:
+            if count >= WARM_UP:
                 times[name].append(perf_counter() - start)
     return times
 
