@@ -149,7 +149,7 @@ def test_random_ones_draw_in_the_graph():
 
 
 class TestOption:
-    """`compile=True`: all steps but the first, and those with a closure, are one program."""
+    """`compile=True`: all steps but the first are one program."""
 
     @pytest.fixture
     def counter(self, monkeypatch: Any) -> CompileCounter:
@@ -273,19 +273,32 @@ class TestOption:
         assert optim.state[late]["step"] == 3
         assert (optim.state[late]["momentum"]["buffer"] == 2.71).all()
 
-    def test_closures_are_not_compiled(self, counter: CompileCounter):
+    @pytest.mark.parametrize(
+        ("InnerOpt", "programs"), [(SGD, 1), (partial(torch.optim.LBFGS, max_iter=1), 0)]
+    )
+    def test_closures_that_are_called_once(
+        self, counter: CompileCounter, InnerOpt: Any, programs: int
+    ):
         x = torch.ones(3, requires_grad=True)
-        optim = ParamTransformingOptimizer([x], lr=0.5, transforms=[T.sign()], compile=True)
+        optim = ParamTransformingOptimizer(
+            [x], InnerOpt, lr=0.5, transforms=[T.sign()], compile=True
+        )
+        calls = []
 
         def closure() -> Tensor:
+            calls.append(torch.is_grad_enabled())
             optim.zero_grad()
             loss = x.square().sum()
             loss.backward()
             return loss
 
-        losses = [optim.step(closure).item() for _ in range(3)]
-        assert losses == [3.0, 0.75, 0.0]
-        assert counter.frame_count == 0
+        with torch.no_grad():
+            losses = [float(optim.step(closure)) for _ in range(3)]
+        assert calls == [True] * 3
+        assert losses[0] == 3.0
+        if InnerOpt is SGD:
+            assert losses == [3.0, 0.75, 0.0]
+        assert counter.frame_count == programs
 
     def test_what_cannot_be_compiled_goes_on_with_a_warning(self):
         def breaks(grad: Tensor) -> None:

@@ -208,6 +208,18 @@ class TestOptimizerSettings:
         assert len(set(finals)) == len(settings)
 
 
+def test_compile_compiles(cli: Any, monkeypatch: Any):
+    compiled, compile = [], torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda f, **how: compiled.append(f) or compile(f, backend="eager", **how)
+    )
+    sign = "optim/transforms=[sign]"
+    plain, program = (cli(*SHORT, sign, f"optim.compile={on}") for on in ("false", "true"))
+    assert len(compiled) == 1
+    final = program.read("summary.json")["final"]
+    assert final == pytest.approx(plain.read("summary.json")["final"], rel=1e-4)
+
+
 class TestSweep:
     def test_leaderboard(self, cli: Any):
         inners, seeds = "optim/inner=sgd,adam,sparseadam", "seed=0,1"

@@ -63,7 +63,7 @@ class Program:
             warnings.warn(
                 f"torch.compile failed, and steps go on without it: {type(error).__name__}: {said}",
                 RuntimeWarning,
-                stacklevel=6,
+                stacklevel=7,
             )
         finally:
             for group, before in zip(groups, entries, strict=True):

@@ -13,7 +13,7 @@ from torch.optim.optimizer import required
 from xformopt.optim.batching import batch_shape, dense_or_values, hook_view
 from xformopt.optim.buckets import Buckets, link_buffers, run_optimizer_link
 from xformopt.optim.compiled import Program
-from xformopt.optim.inner import ParamGroups, build_inner
+from xformopt.optim.inner import ParamGroups, build_inner, evaluates_once
 from xformopt.optim.linkstate import LinkState
 from xformopt.optim.saving import check_same_chain, own_attributes, with_missing_keys
 from xformopt.optim.scheduled import Scheduled
@@ -58,8 +58,9 @@ class ParamTransformingOptimizer(Optimizer):
             overrides the setting `q` of the link `top_q` by its key `"top_q.q"`.
         strict_ndim: whether a parameter with fewer than `abs(param_ndim)` dimensions is an error,
             or one whole item.
-        compile: whether steps without a closure run as one program of `torch.compile`, all but the
-            first of each parameter, which makes its state. The second one takes time to compile.
+        compile: whether steps run as one program of `torch.compile`, all but the first of each
+            parameter, which makes its state. The second one takes time to compile. Steps with a
+            closure are compiled around torch's own optimizers that call it once.
         defaults: default values for all parameter groups.
         **inner_opt_kwargs: settings of `InnerOpt`.
 
@@ -181,6 +182,14 @@ class ParamTransformingOptimizer(Optimizer):
         as `torch.distributed.checkpoint` makes them to have the state filled, none of them runs.
         """
         self._check_compilable()
+        if self.compile and closure is not None and evaluates_once(self.inner_opt):
+            with torch.enable_grad():
+                loss = closure()
+            self._step_or_program(None)
+            return loss
+        return self._step_or_program(closure)
+
+    def _step_or_program(self, closure: Callable[[], Any] | None) -> Any:
         primes = closure is None and self._only_primes()
         if self.compile and closure is None and not primes:
             params = [p for group in self.param_groups for p in group["params"]]
