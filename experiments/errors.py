@@ -15,7 +15,7 @@ from hydra.errors import (
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from experiments.check import groups, options
-from xformopt.transforms.settings import close_matches
+from xformopt.text import close_matches
 
 USER_ERRORS = (
     ValueError, TypeError, RuntimeError, OSError, AssertionError, HydraException,

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from xformopt import text
 
 Summary = dict[str, Any]
-Row = dict[str, Any]
+Standing = dict[str, Any]
 
 failures: list[str] = []
 """What went wrong in the jobs of the sweep that just ended."""
@@ -60,7 +60,7 @@ def read_summaries(folder: Path, since: float = 0.0) -> list[Summary]:
     return [json.loads((job / "summary.json").read_text()) for job in ordered]
 
 
-def leaderboard(summaries: list[Summary]) -> list[Row]:
+def leaderboard(summaries: list[Summary]) -> list[Standing]:
     """Return a row per configuration, over its seeds: the mean and spread of its metric.
 
     Rows are sorted within each task, failed ones last. A seed that ran twice counts once.
@@ -73,7 +73,7 @@ def leaderboard(summaries: list[Summary]) -> list[Row]:
     return sorted(rows, key=_rank)
 
 
-def as_markdown(rows: list[Row]) -> str:
+def as_markdown(rows: list[Standing]) -> str:
     """Lay the rows out as an aligned Markdown table; what all of them share stands above it."""
     shared = {k: v for k, v in rows[0]["config"].items() if all(k in r["config"] for r in rows)}
     shared = {k: v for k, v in shared.items() if all(r["config"][k] == v for r in rows)}
@@ -93,7 +93,7 @@ def as_markdown(rows: list[Row]) -> str:
     )
 
 
-def as_csv(rows: list[Row]) -> str:
+def as_csv(rows: list[Standing]) -> str:
     """Lay the rows out as CSV, with full precision."""
     keys = _keys(rows)
     columns = ["metric", "mean", "sd", "best", "seeds", "seconds", "error"]
@@ -105,7 +105,7 @@ def as_csv(rows: list[Row]) -> str:
     return file.getvalue()
 
 
-def _row(overrides: tuple[str, ...], group: list[Summary]) -> Row:
+def _row(overrides: tuple[str, ...], group: list[Summary]) -> Standing:
     finished = [s for s in group if s["status"] == "finished"]
     goal = finished[0]["goal"] if finished else {"metric": "", "mode": "max"}
     values = [s["final"][goal["metric"]] for s in finished]
@@ -130,17 +130,17 @@ def _error(summary: Summary) -> str:
     return summary.get("error", "killed")
 
 
-def _rank(row: Row) -> tuple[Any, ...]:
+def _rank(row: Standing) -> tuple[Any, ...]:
     if row["mean"] is None:
         return (True, row["task"], 0.0)
     return (False, row["task"], -row["mean"] if row["mode"] == "max" else row["mean"])
 
 
-def _keys(rows: list[Row]) -> list[str]:
+def _keys(rows: list[Standing]) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key in row["config"]))
 
 
-def _spread(row: Row) -> str:
+def _spread(row: Standing) -> str:
     if row["mean"] is None:
         return ""
     return _short(row["mean"]) + (f" ± {row['sd']:.2g}" if row["sd"] is not None else "")

@@ -7,8 +7,7 @@ import sys
 from xformopt import recipes, transforms
 from xformopt.optim import inner_optimizers
 from xformopt.table import inner_rows, recipe_rows, transform_rows
-from xformopt.text import as_text
-from xformopt.transforms.settings import close_matches
+from xformopt.text import as_text, close_matches
 
 
 def main() -> int:

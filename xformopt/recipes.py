@@ -11,7 +11,7 @@ from xformopt import transforms
 from xformopt.geometry import BALLS, CONVEX
 from xformopt.optim import FrankWolfe, ParamTransformingOptimizer, Route, RoutedOptimizer
 from xformopt.optim.inner import ParamGroups, inner_optimizers
-from xformopt.transforms.settings import close_matches
+from xformopt.text import close_matches
 
 Chain = dict[str, dict[str, Any]]
 """Transforms by name, each with the settings that differ from its own defaults."""

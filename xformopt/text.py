@@ -1,11 +1,12 @@
-"""Tables as text."""
+"""What people read: tables, and hints at the name that was meant."""
 
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
-Row = Sequence[str]
+Cells = Sequence[str]
 
 
-def as_text(header: Row, rows: Iterable[Row]) -> str:
+def as_text(header: Cells, rows: Iterable[Cells]) -> str:
     """Lay out a table for a terminal; the last column may be as long as it likes.
 
     >>> print(as_text(("name", "what"), [("sign", "±1")]))
@@ -19,7 +20,7 @@ def as_text(header: Row, rows: Iterable[Row]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def as_markdown(header: Row, rows: Iterable[Row], *, aligned: bool = False) -> str:
+def as_markdown(header: Cells, rows: Iterable[Cells], *, aligned: bool = False) -> str:
     """Lay out a table in Markdown; `aligned` pads its columns, to be read as it is.
 
     >>> print(as_markdown(("name", "what"), [("sign", "|±1|")]))
@@ -33,3 +34,11 @@ def as_markdown(header: Row, rows: Iterable[Row], *, aligned: bool = False) -> s
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         cells = [[c.ljust(w) for c, w in zip(row, widths, strict=True)] for row in cells]
     return "\n".join("| " + " | ".join(row) + " |" for row in cells)
+
+
+def close_matches(name: str, known: list[str]) -> str:
+    """Say which known names are close to `name`, and failing that, all that there are."""
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(f"`{c}`" for c in close) + "?"
+    return "there are: " + ", ".join(sorted(known)) if known else "it has none"

@@ -14,7 +14,7 @@ from torch import Tensor
 from experiments.bench.cases import Case, compiled_case, muon_case, step_cases
 from experiments.bench.clock import Times, interleave, spread
 from experiments.bench.memory import peak_memory
-from experiments.bench.report import Row, as_table, save
+from experiments.bench.report import Figure, as_table, save
 from experiments.bench.startup import FIGURES, time_starts
 
 
@@ -31,7 +31,7 @@ def main() -> int:
     device = torch.device(given.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: no CUDA device is there")
-    rows: list[Row] = []
+    rows: list[Figure] = []
     for case in [*step_cases(), muon_case(), compiled_case()]:
         label = ", ".join(filter(None, case.name.values()))
         if given.only in label:
@@ -48,7 +48,7 @@ def main() -> int:
     return 0
 
 
-def measure(case: Case, rounds: int, device: torch.device) -> list[Row]:
+def measure(case: Case, rounds: int, device: torch.device) -> list[Figure]:
     """Time a case's variants; return a row for each but the first, which they are held to."""
     generator = torch.Generator().manual_seed(0)
     grads = [torch.randn(shape, generator=generator).to(device) for shape in case.shapes]
@@ -71,7 +71,7 @@ def measure(case: Case, rounds: int, device: torch.device) -> list[Row]:
     return _copies_rows(case, times, memory)
 
 
-def measure_startup(rounds: int) -> list[Row]:
+def measure_startup(rounds: int) -> list[Figure]:
     """Time programs that start; return a row for each figure."""
     times = time_starts(rounds)
     rows = []
@@ -91,7 +91,7 @@ def _restore(params: list[Tensor], grads: list[Tensor]) -> None:
         param.grad.copy_(grad)
 
 
-def _copies_rows(case: Case, times: Times, memory: dict[str, int]) -> list[Row]:
+def _copies_rows(case: Case, times: Times, memory: dict[str, int]) -> list[Figure]:
     """Extra copies: what a step takes beyond the bare one, over a copy of the gradient's bytes."""
     rows = []
     for who, seconds in times.items():
@@ -104,7 +104,7 @@ def _copies_rows(case: Case, times: Times, memory: dict[str, int]) -> list[Row]:
     return rows
 
 
-def _peer_rows(case: Case, times: Times) -> list[Row]:
+def _peer_rows(case: Case, times: Times) -> list[Figure]:
     """Our step over that of each peer."""
     ours = times["xformopt"]
     return [
@@ -120,7 +120,7 @@ def _ratios(ours: list[float], theirs: list[float]) -> list[float]:
 
 def _row(
     name: dict[str, str], who: str, figure: str, values: list[float], goal: float | None
-) -> Row:
+) -> Figure:
     low, median, high = spread(values)
     goal = goal if who == "xformopt" else None
     met = goal is not None and median <= goal

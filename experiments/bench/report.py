@@ -6,10 +6,10 @@ from typing import Any
 
 from xformopt.text import as_markdown
 
-Row = dict[str, Any]
+Figure = dict[str, Any]
 
 
-def as_table(rows: list[Row]) -> str:
+def as_table(rows: list[Figure]) -> str:
     """Lay the rows out as Markdown: the median and, in brackets, the quartiles."""
     header = ("set", "inner", "links", "who", "figure", "median", "quartiles", "goal", "MiB")
     lines = [
@@ -25,7 +25,7 @@ def as_table(rows: list[Row]) -> str:
     return as_markdown(header, lines, aligned=True)
 
 
-def save(folder: Path, rows: list[Row], machine: dict[str, Any]) -> list[Path]:
+def save(folder: Path, rows: list[Figure], machine: dict[str, Any]) -> list[Path]:
     """Write table, JSON and picture into `folder`; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     table, data, picture = (folder / name for name in ("bench.md", "bench.json", "bench.png"))
@@ -35,7 +35,7 @@ def save(folder: Path, rows: list[Row], machine: dict[str, Any]) -> list[Path]:
     return [table, data, picture]
 
 
-def _draw(path: Path, rows: list[Row]) -> None:
+def _draw(path: Path, rows: list[Figure]) -> None:
     from experiments.plots import plt
 
     copies = [row for row in rows if row["figure"] == "extra copies" and row["inner"] == "SGD"]

@@ -11,7 +11,7 @@ from torch._utils import _unflatten_dense_tensors as unflatten
 from torch.nn import Parameter
 
 from xformopt.optim.batching import batch_shape, batched, dense_or_values, identity
-from xformopt.optim.plans import Columns, Part, Plan, layout_of, make_plan
+from xformopt.optim.plans import Call, Columns, Plan, layout_of, make_plan
 from xformopt.optim.sharded import Shards, is_sharded
 from xformopt.transforms.link import INHERIT, Link
 
@@ -65,12 +65,12 @@ class Buckets:
             plan = self.plans[key] = make_plan(layout, link, columns, shapes, alone)
         _run_as_they_are(name, link, columns, plan.as_they_are, settings, check=is_new)
         _run_foreach(name, link, columns, plan.foreach, settings)
-        for part in plan.parts:
-            chosen = [[column[i] for i in part.positions] for column in columns]
-            if len(part.positions) > 1:
-                _run_gathered(name, link, chosen, part, settings, check=is_new)
+        for call in plan.calls:
+            chosen = [[column[i] for i in call.positions] for column in columns]
+            if len(call.positions) > 1:
+                _run_gathered(name, link, chosen, call, settings, check=is_new)
             else:
-                _run_alone(name, link, [c[0] for c in chosen], part, settings, check=is_new)
+                _run_alone(name, link, [c[0] for c in chosen], call, settings, check=is_new)
         if shards:
             shards.write_back()
 
@@ -159,17 +159,17 @@ def _run_alone(
     name: str,
     link: Link,
     tensors: list[Tensor],
-    part: Part,
+    call: Call,
     settings: dict[str, Any],
     *,
     check: bool,
 ) -> None:
     """Call the transform for one parameter; on the CPU in slabs of items that its caches hold."""
-    with batched(*tensors, shape=part.shape) as batches:
-        if not part.slab:
+    with batched(*tensors, shape=call.shape) as batches:
+        if not call.slab:
             _call(name, link, batches, settings, check)
             return
-        for slab in zip(*(batch.split(part.slab) for batch in batches), strict=True):
+        for slab in zip(*(batch.split(call.slab) for batch in batches), strict=True):
             _call(name, link, list(slab), settings, check)
 
 
@@ -177,7 +177,7 @@ def _run_gathered(
     name: str,
     link: Link,
     columns: Columns,
-    part: Part,
+    call: Call,
     settings: dict[str, Any],
     *,
     check: bool,
@@ -190,7 +190,7 @@ def _run_gathered(
     only_read = range(1, len(link.transform.tensors))
     gathered = [k not in link.transform.counters for k in range(len(columns))]
     batches = [
-        _gather(column, part) if whole else column[0]
+        _gather(column, call) if whole else column[0]
         for column, whole in zip(columns, gathered, strict=True)
     ]
     versions = [batch._version for batch in batches]
@@ -200,15 +200,15 @@ def _run_gathered(
             continue
         if not gathered[k]:
             torch.ops.aten._foreach_copy_(column[1:], [batch] * (len(column) - 1))
-        elif part.sizes:
+        elif call.sizes:
             whole = batch.view(-1, *column[0].shape[1:])
-            torch.split_with_sizes_copy(whole, part.sizes, out=column)
+            torch.split_with_sizes_copy(whole, call.sizes, out=column)
         else:
             torch.ops.aten._foreach_copy_(column, list(unflatten(batch.view(-1), column)))
 
 
-def _gather(column: list[Tensor], part: Part) -> Tensor:
-    return (torch.cat(column) if part.sizes else flatten(column)).view(part.shape)
+def _gather(column: list[Tensor], call: Call) -> Tensor:
+    return (torch.cat(column) if call.sizes else flatten(column)).view(call.shape)
 
 
 def _run_as_they_are(

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from xformopt.transforms.settings import Rule, close_matches
+from xformopt.text import close_matches
+from xformopt.transforms.settings import Rule
 
 ParamGroups = Iterable[Any]
 """Parameters, `(name, parameter)` pairs, or dicts of parameter groups."""

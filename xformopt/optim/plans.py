@@ -22,7 +22,7 @@ Columns = list[list[Tensor]]
 """What a transform is given: for each of its tensors, a list over the parameters."""
 
 
-class Part(NamedTuple):
+class Call(NamedTuple):
     """What is one call: parameters by position, and the shape they are seen in together."""
 
     positions: list[int]
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
     """The positions of parameters that the transform takes one by one, in their own shape."""
     foreach: list[int]
     """The positions of those that its multi-tensor form takes, all in one call."""
-    parts: list[Part]
+    calls: list[Call]
 
 
 Way = Literal["foreach", "gathered", "cut", "as it is", "alone"]
@@ -78,14 +78,14 @@ def make_plan(
         elif way == "gathered":
             held = gathering.setdefault(_kind_of_items(link, tensors, shape), [])
             if held and (len(held) + 1) * size > (SLAB if _on_cpu(tensors[0]) else BUCKET):
-                plan.parts.append(_together(held, shapes, columns, link.transform.counters))
+                plan.calls.append(_together(held, shapes, columns, link.transform.counters))
                 held.clear()
             held.append(i)
         else:
             slab = max(1, SLAB * shape[0] // size) if way == "cut" else 0
-            plan.parts.append(Part([i], shape, [], slab))
+            plan.calls.append(Call([i], shape, [], slab))
     for held in filter(None, gathering.values()):
-        plan.parts.append(_together(held, shapes, columns, link.transform.counters))
+        plan.calls.append(_together(held, shapes, columns, link.transform.counters))
     return plan
 
 
@@ -125,8 +125,8 @@ def _bytes(x: Tensor) -> int:
 
 def _together(
     held: list[int], shapes: list[tuple[int, ...]], columns: Columns, counters: list[int]
-) -> Part:
+) -> Call:
     whole = [column[i] for k, column in enumerate(columns) if k not in counters for i in held]
     same = whole[0].ndim > 0 and all(x.shape[1:] == whole[0].shape[1:] for x in whole)
     sizes = [columns[0][i].shape[0] for i in held] if same else []
-    return Part(list(held), (sum(shapes[i][0] for i in held), *shapes[held[0]][1:]), sizes)
+    return Call(list(held), (sum(shapes[i][0] for i in held), *shapes[held[0]][1:]), sizes)

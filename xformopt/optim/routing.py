@@ -12,9 +12,8 @@ from xformopt.optim.core import ParamTransformingOptimizer
 from xformopt.optim.route import FIELDS, Named, Route, assign, sort_out
 from xformopt.optim.saving import check_same_chain
 from xformopt.schedules import Schedule
-from xformopt.text import as_text
+from xformopt.text import as_text, close_matches
 from xformopt.transforms.link import Link, Transforms, as_chain
-from xformopt.transforms.settings import close_matches
 
 
 class RoutedOptimizer(Optimizer):

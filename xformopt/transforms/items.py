@@ -79,7 +79,7 @@ def as_matrices(x: Tensor) -> Tensor:
     return x.unsqueeze(-1) if x.ndim == 2 else x.flatten(2)
 
 
-def row_norms(matrices: Tensor) -> Tensor:
+def lengths_of_rows(matrices: Tensor) -> Tensor:
     """Return the Euclidean norm of each row, shape `(N, rows, columns)`, as `(N, rows, 1)`."""
     norms = item_norm(matrices.reshape(-1, matrices.shape[-1]), 2)
     return norms.view(*matrices.shape[:-1], 1)

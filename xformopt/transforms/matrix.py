@@ -5,7 +5,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from xformopt.transforms.items import TINY, as_matrices, at_least_float32, item_norm, row_norms
+from xformopt.transforms.items import (
+    TINY,
+    as_matrices,
+    at_least_float32,
+    item_norm,
+    lengths_of_rows,
+)
 from xformopt.transforms.newton_schulz import newton_schulz
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Count, NonNegative
@@ -152,5 +158,5 @@ def _svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _normalize_along(grad: Tensor, dim: int, eps: float) -> None:
     matrices = as_matrices(grad)
     rows = matrices if dim == -1 else matrices.mT
-    normalized = rows / row_norms(rows).clamp_min(max(eps, TINY))
+    normalized = rows / lengths_of_rows(rows).clamp_min(max(eps, TINY))
     grad.copy_((normalized if dim == -1 else normalized.mT).reshape(grad.shape))

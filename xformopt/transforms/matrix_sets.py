@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from xformopt.transforms.items import TINY, as_matrices, at_least_float32, row_norms
+from xformopt.transforms.items import TINY, as_matrices, at_least_float32, lengths_of_rows
 from xformopt.transforms.project import onto_capped_simplex
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Count, NonNegative
@@ -104,7 +104,7 @@ def max_norm(param: Tensor, *, radius: NonNegative = 3.0) -> None:
     Source: Srivastava et al. 2014, Dropout, JMLR 15, section 5.1.
     """
     rows = as_matrices(param)
-    factor = (radius / row_norms(rows).clamp_min(TINY)).clamp_max(1.0)
+    factor = (radius / lengths_of_rows(rows).clamp_min(TINY)).clamp_max(1.0)
     param.copy_((rows * factor).reshape(param.shape))
 
 

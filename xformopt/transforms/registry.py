@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from xformopt.schedules import Schedule, as_schedule
+from xformopt.text import close_matches
 from xformopt.transforms.link import INHERIT, Link, When
-from xformopt.transforms.settings import Setting, close_matches, settings_of
+from xformopt.transforms.settings import Setting, settings_of
 
 ENTRY_POINTS = "xformopt.transforms"
 """The entry-point group through which other packages register transforms."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xformopt.transforms.items import at_least_float32
 
-Rows = NDArray[Any]
+Entries = NDArray[Any]
 
 BLOCK = 256
 """The most entries that are sorted at once; longer rows are cut into blocks."""
@@ -38,7 +38,7 @@ def least_kept(x: Tensor, kept: int) -> tuple[Tensor, Tensor]:
     return least, ((before == least) & (least > 0)).squeeze(1)
 
 
-def _search(blocks: Rows, kept: int, share: float) -> Rows:
+def _search(blocks: Entries, kept: int, share: float) -> Entries:
     """Return what `_about_rank` would of whole rows, from sorted blocks `(N, parts, width)`."""
     count, parts, width = blocks.shape
     low, high = _window(share, width)
@@ -61,7 +61,7 @@ def _window(share: float, width: int) -> tuple[int, int]:
     return max(0, floor(rank - spread) - 1), min(width, ceil(rank + spread) + 1)
 
 
-def _about_rank(rows: Rows, kept: int) -> Rows:
+def _about_rank(rows: Entries, kept: int) -> Entries:
     """Return the entry before the `kept` largest of each row, and the least of these."""
     rows.partition((-kept - 1, -kept), 1)
     return rows[:, -kept - 1 :][:, :2]

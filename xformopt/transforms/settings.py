@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from numbers import Integral, Real
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -95,14 +94,6 @@ def settings_of(fn: Callable[..., Any]) -> dict[str, Setting]:
             )
     keyword = [a for a in arguments if a.kind is a.KEYWORD_ONLY]
     return {a.name: _setting(fn.__name__, a.name, hints.get(a.name), a.default) for a in keyword}
-
-
-def close_matches(name: str, known: list[str]) -> str:
-    """Say which known names are close to `name`, and failing that, all that there are."""
-    close = get_close_matches(name, known, n=3, cutoff=0.5)
-    if close:
-        return "did you mean " + " or ".join(f"`{c}`" for c in close) + "?"
-    return "there are: " + ", ".join(sorted(known)) if known else "it has none"
 
 
 def _setting(owner: str, name: str, hint: Any, default: Any) -> Setting:
