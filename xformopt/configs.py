@@ -15,7 +15,8 @@ from xformopt.optim import (
     RoutedOptimizer,
     inner_optimizers,
 )
-from xformopt.optim.inner import ParamGroups, without_leftovers
+from xformopt.optim.inner import ParamGroups
+from xformopt.optim.leftovers import without_leftovers
 from xformopt.transforms.link import Link
 
 

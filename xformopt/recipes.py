@@ -10,7 +10,8 @@ from torch.optim import Optimizer
 from xformopt import transforms
 from xformopt.geometry import BALLS, CONVEX
 from xformopt.optim import FrankWolfe, ParamTransformingOptimizer, Route, RoutedOptimizer
-from xformopt.optim.inner import ParamGroups, inner_optimizers
+from xformopt.optim.catalogue import inner_optimizers
+from xformopt.optim.inner import ParamGroups
 from xformopt.text import close_matches
 
 Chain = dict[str, dict[str, Any]]

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from xformopt.optim.batching import item_ndim
-from xformopt.transforms.link import Link
+from xformopt.transforms.registry import Transform
 
 Columns = list[list[Tensor]]
 
@@ -26,15 +26,20 @@ class Shards:
     """
 
     def __init__(
-        self, link: Link, columns: Columns, param_ndim: int | None, strict: bool, draws: bool
+        self,
+        transform: Transform,
+        columns: Columns,
+        param_ndim: int | None,
+        strict: bool,
+        draws: bool,
     ) -> None:
         """Make `columns` of local tensors."""
         self.gathered: list[tuple[Any, Tensor]] = []
         self.columns: Columns = [[] for _ in columns]
         for tensors in zip(*columns, strict=True):
             if is_sharded(tensors[0]):
-                _refuse_draws(link, draws)
-                whole = link.transform.elementwise or _items_are_whole(
+                _refuse_draws(transform, draws)
+                whole = transform.elementwise or _items_are_whole(
                     tensors[0], item_ndim(tensors[0].shape, param_ndim, strict)
                 )
                 tensors = [self._local(x, whole) for x in tensors]
@@ -77,9 +82,9 @@ def _items_are_whole(x: Any, item_dims: int) -> bool:
     return True
 
 
-def _refuse_draws(link: Link, draws: bool) -> None:
+def _refuse_draws(transform: Transform, draws: bool) -> None:
     if draws:
         raise ValueError(
-            f"transform `{link.transform.name}` draws random numbers, which would differ between "
+            f"transform `{transform.name}` draws random numbers, which would differ between "
             "the ranks that hold a sharded parameter; apply it before sharding, or leave it out"
         )

@@ -28,6 +28,9 @@ TENSORS = {
 }
 """What the tensor arguments may be called, by the scope of the transform."""
 
+Standard = Mapping[str, str | tuple[str, ...]]
+"""What torch's optimizers call settings of a transform."""
+
 Law = Literal["idempotent", "scale_invariant", "odd", "nonexpansive"]
 """What a transform may declare of itself; the tests hold it to its word."""
 
@@ -52,6 +55,7 @@ class Transform:
         laws: tuple[Law, ...] = (),
         check: Callable[..., str | None] | None = None,
         draws: Callable[..., bool] | None = None,
+        standard: Standard | None = None,
     ) -> None:
         """Read name, tensors, settings and documentation off `fn`."""
         functools.update_wrapper(self, fn, ("__module__", "__name__", "__qualname__", "__doc__"))
@@ -74,7 +78,8 @@ class Transform:
         self.settings: dict[str, Setting] = settings_of(fn)
         self._check = check
         self._draws = draws
-        self.__signature__ = _link_signature(fn, self.when)
+        self.standard = dict(standard or {})
+        self.__signature__ = _link_signature(fn, self.when, bool(self.state))
         unknown = set(laws) - set(get_args(Law))
         if unknown:
             raise ValueError(f"`laws` of `{self.name}` must be among {get_args(Law)}, got {laws}")
@@ -94,19 +99,20 @@ class Transform:
         *values: Any,
         param_ndim: int | Literal["inherit"] | None = INHERIT,
         when: When | None = None,
+        state_dtype: torch.dtype | str | None = None,
         **settings: Any,
     ) -> Link:
         """Return a link that holds these settings, which are given by name."""
         if values:
             names = ", ".join(f"{name}=…" for name in self.settings) or "no settings"
             raise TypeError(f"`{self.name}` takes its settings by name, {names}; got {values}")
-        return Link(self, settings, param_ndim, when)
+        return Link(self, settings, param_ndim, when, state_dtype)
 
     def complete(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return `settings` with the defaults filled in, checked."""
         for name in settings:
             if name not in self.settings:
-                known = [*self.settings, "param_ndim", "when"]
+                known = [*self.settings, *list(inspect.signature(self).parameters)]
                 hint = close_matches(name, known)
                 raise TypeError(f"`{self.name}` has no setting `{name}`: {hint}")
         values = {k: as_schedule(settings.get(k, s.default)) for k, s in self.settings.items()}
@@ -160,6 +166,7 @@ def transform(
     laws: tuple[Law, ...] = (),
     check: Callable[..., str | None] | None = None,
     draws: Callable[..., bool] | None = None,
+    standard: Standard | None = None,
 ) -> Callable[[Callable[..., None]], Transform]: ...
 def transform(fn: Callable[..., None] | None = None, **declared: Any) -> Any:
     """Register an in-place function of a batch tensor under its name.
@@ -177,7 +184,9 @@ def transform(fn: Callable[..., None] | None = None, **declared: Any) -> Any:
             several large tensors is worth copying them; `scope`, 'optimizer' for one call with all
             gradients as the list `grads`; `laws`, what holds for it; `check`, a function of the
             settings that returns what is wrong with them together; `draws`, one that returns
-            whether random numbers are drawn, where having a generator does not mean it.
+            whether random numbers are drawn, where having a generator does not mean it;
+            `standard`, what torch's optimizers call a setting, `{"momentum": "decay"}`, or
+            several, `{"betas": ("beta1", "beta2")}`.
 
     >>> from torch import Tensor, tensor
     >>> @transform(elementwise=True)
@@ -268,8 +277,8 @@ def _tensors(
     return tensors
 
 
-def _link_signature(fn: Callable[..., None], when: When) -> inspect.Signature:
-    """The signature of the call that makes a link: settings, `param_ndim`, `when`."""
+def _link_signature(fn: Callable[..., None], when: When, keeps: bool) -> inspect.Signature:
+    """The signature of the call that makes a link: settings, and what all links have."""
     keyword = inspect.Parameter.KEYWORD_ONLY
     settings = [
         a.replace(annotation=Any)
@@ -280,4 +289,6 @@ def _link_signature(fn: Callable[..., None], when: When) -> inspect.Signature:
         inspect.Parameter("param_ndim", keyword, default=INHERIT, annotation=Any),
         inspect.Parameter("when", keyword, default=when, annotation=Any),
     ]
+    if keeps:
+        shared.append(inspect.Parameter("state_dtype", keyword, default=None, annotation=Any))
     return inspect.Signature([*settings, *shared])

@@ -11,6 +11,7 @@ from xformopt.transforms.settings import NonNegative, Positive
 @transform(
     elementwise=True,
     foreach=lambda grads, params, *, weight: aten._foreach_add_(grads, params, alpha=weight),
+    standard={"weight_decay": "weight"},
 )
 def weight_decay(grad: Tensor, param: Tensor, *, weight: NonNegative = 0.01) -> None:
     """Add a share of the parameter to the gradient; decoupled if it stands last in the chain.
