@@ -171,8 +171,8 @@ class TestPlans:
         give_gradients(params, 0)
         optim.step()
         twin = copied(optim)
-        assert optim._buckets.plans
-        assert not twin._buckets.plans
+        assert optim._chain.buckets.plans
+        assert not twin._chain.buckets.plans
         ours, theirs = ([p for g in o.param_groups for p in g["params"]] for o in (optim, twin))
         give_gradients(ours, 1)
         give_gradients(theirs, 1)

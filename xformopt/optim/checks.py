@@ -27,11 +27,11 @@ def check_group(optimizer: Any, group: Group) -> None:
             raise TypeError(f"`{key}` must be given: {name}(…, {key}=…)")
     for p in group["params"]:
         batch_shape(p.shape, group["param_ndim"], optimizer.strict_ndim)
-    for bound in optimizer._chain.values():
+    for bound in optimizer._chain.bounds.values():
         _check_link(optimizer, bound, group)
     if optimizer._built_inner:
         check_values(type(optimizer.inner_opt), group)
-        _check_link_keys(group, optimizer._chain.values())
+        _check_link_keys(group, optimizer._chain.bounds.values())
     if group.get("differentiable"):
         _refuse_derivatives(optimizer, group)
 
@@ -46,7 +46,7 @@ def check_number(key: str, value: Any) -> None:
 
 def check_traced(optimizer: Any) -> None:
     """Refuse to trace the first step, in which a compiler would lose buffers it makes."""
-    keys = optimizer.link_state.keys
+    keys = optimizer._chain.state.keys
     if not (torch.compiler.is_compiling() and keys):
         return
     groups, state = optimizer.param_groups, optimizer.state

@@ -7,20 +7,17 @@ import torch
 from torch import Generator, Tensor
 from torch.optim import SGD, Optimizer
 
-from xformopt.optim.batching import dense_or_values
-from xformopt.optim.bound import Bound, bind
-from xformopt.optim.buckets import Buckets, Given
+from xformopt.optim.bound import Bound
+from xformopt.optim.chain import Chain, scale_and_shift
 from xformopt.optim.checks import check_group, check_number, check_traced
 from xformopt.optim.compiled import CompiledSteps
 from xformopt.optim.hooks import NOT_RENAMED, Hook, acts_of
 from xformopt.optim.inner import ParamGroups, build_inner, unpacked
-from xformopt.optim.linkstate import LinkState, buffers_of
 from xformopt.optim.priming import is_priming
 from xformopt.optim.saving import by_name, load, own_attributes, pack, unpack
 from xformopt.optim.scheduled import SCHEDULES, STEP, Scheduled, split_schedules
 from xformopt.optim.standard import StandardKeys
 from xformopt.optim.stepping import evaluates_once, step_inside
-from xformopt.transforms.items import rounds_scalars
 from xformopt.transforms.link import Link, Transforms, as_chain
 
 Group = dict[str, Any]
@@ -114,19 +111,14 @@ class ParamTransformingOptimizer(Optimizer):
         self.transforms: dict[str, Link] = as_chain(transforms)
         owned = self.transforms if standard_keys else {}
         self._standard = StandardKeys(owned, build if standard_keys else None, settings)
-        self._chain = {n: bind(n, x, self._standard.renamed) for n, x in self.transforms.items()}
+        self._chain = Chain(self.transforms, self._standard.renamed)
         self.strict_ndim, self.compile, self.lr_scale = strict_ndim, compile, lr_scale
         self._built_inner = not isinstance(InnerOpt, Optimizer)
-        self.link_state = LinkState(self._chain)
-        self._buckets = Buckets()
-        self._raw: dict[Tensor, Tensor] = {}
-        self._scheduled = Scheduled(self._chain.values())
+        self._scheduled = Scheduled(self._chain.bounds.values())
         numbers, self._following = split_schedules(self._standard.settings)
-        shared: Group = {"param_ndim": param_ndim, "grad_scale": grad_scale, "grad_bias": grad_bias}
-        for name, bound in self._chain.items():
-            held = self.transforms[name].settings
-            shared.update({key: held[setting] for setting, key in bound.keys.items()})
-        shared = {**shared, **self._standard.translated(defaults or {})}
+        own: Group = {"param_ndim": param_ndim, "grad_scale": grad_scale, "grad_bias": grad_bias}
+        given = self._standard.translated(defaults or {})
+        shared = {**own, **self._chain.defaults(), **given}
         self.inner_opt = build_inner(
             build, params, numbers, lambda group: self._prepared({**shared, **group})
         )
@@ -159,18 +151,18 @@ class ParamTransformingOptimizer(Optimizer):
     @torch.no_grad()
     def _apply_pre_step_transform_(self) -> None:
         """Run the pre-step hook and links on every gradient, then scale and shift it."""
-        self.link_state.show(self.state)
+        self._chain.state.show(self.state)
         self._scheduled.follow(self.param_groups)
-        self._begin_links()
-        self._act("pre")
+        self._chain.begin(self.param_groups, self.state)
+        self._chain.run("pre", self._acts("pre"), self)
         for group in self.param_groups:
-            _scale_and_shift(group)
+            scale_and_shift(group)
 
     @torch.no_grad()
     def _apply_post_step_transform_(self) -> None:
         """Run the post-step hook and links on every parameter."""
-        self._act("post")
-        self._raw.clear()
+        self._chain.run("post", self._acts("post"), self)
+        self._chain.raw.clear()
 
     @torch.no_grad()
     def project(self) -> None:
@@ -179,7 +171,7 @@ class ParamTransformingOptimizer(Optimizer):
         Links that keep state, such as `param_ema`, count steps and are left out, and so are those
         that read the gradient of before the chain.
         """
-        self._act("post", projects=True)
+        self._chain.project(self._acts("post"), self)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Transform, make the inner step, transform; return what `closure` returned, if given.
@@ -199,7 +191,7 @@ class ParamTransformingOptimizer(Optimizer):
     def _whole_step(self) -> Any:
         """Make a step without a closure: one that fills the state, a compiled one, or any other."""
         if not torch.compiler.is_compiling() and is_priming(self):
-            self._begin_links()
+            self._chain.begin(self.param_groups, self.state)
             return self._inner_step()
         if not self.compile:
             return self._step()
@@ -221,7 +213,7 @@ class ParamTransformingOptimizer(Optimizer):
         """Make the inner step; what links stand for is not shown to the inner optimizer."""
         shown = self._standard.shown
         held = [{key: group[key] for key in shown} for group in self.param_groups if shown]
-        self.link_state.hide(self.param_groups, self.state)
+        self._chain.state.hide(self.param_groups, self.state)
         try:
             for group in self.param_groups if shown else ():
                 group.update(shown)
@@ -229,7 +221,7 @@ class ParamTransformingOptimizer(Optimizer):
         finally:
             for group, own in zip(self.param_groups, held, strict=False):
                 group.update(own)
-            self.link_state.show(self.state)
+            self._chain.state.show(self.state)
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group, with the defaults of inner and transforming optimizer, checked."""
@@ -283,7 +275,7 @@ class ParamTransformingOptimizer(Optimizer):
         saved = state_dict["param_groups"]
         groups = unpack(self.param_groups, saved, self._bounds(), self.transforms)
         state_dict = {**state_dict, "param_groups": groups}
-        load(self, state_dict, self.link_state.keys, self.inner_opt.load_state_dict)
+        load(self, state_dict, self._chain.state.keys, self.inner_opt.load_state_dict)
         for group in self.param_groups:
             self._scheduled.put(group)
         for hook in self._optimizer_load_state_dict_post_hooks.values():
@@ -330,54 +322,14 @@ class ParamTransformingOptimizer(Optimizer):
     def _bounds(self) -> list[Bound]:
         """Return all that runs over buckets."""
         own = [act for when in ("pre", "post") for act in self._acts(when)]
-        return [*(act for act in own if isinstance(act, Bound)), *self._chain.values()]
-
-    def _act(self, when: str, projects: bool = False) -> None:
-        given, groups = Given(self.state, self._raw, self.strict_ndim), self.param_groups
-        for act in self._acts(when):
-            if isinstance(act, Hook):
-                act.run(groups, self.strict_ndim)
-            else:
-                self._buckets.run(act, groups, given)
-        links = [b for n, b in self._chain.items() if self.transforms[n].when == when]
-        if projects:
-            links = [b for b in links if not b.transform.state and b.transform.target == "param"]
-        self._turn(when, links)
-        for bound in links:
-            self._buckets.run(bound, groups, given)
-        self._turn(when, links)
-
-    def _turn(self, when: str, links: list[Bound]) -> None:
-        """Negate the gradients of groups that maximize, where links can tell the difference."""
-        if when == "post" or all("odd" in bound.transform.laws for bound in links):
-            return
-        for group in self.param_groups:
-            if group.get("maximize"):
-                grads = [dense_or_values(p) for p in group["params"] if p.grad is not None]
-                raw = [self._raw[p] for p in group["params"] if p in self._raw]
-                if grads:
-                    torch.ops.aten._foreach_neg_([*grads, *raw])
-
-    def _begin_links(self) -> None:
-        """Make the links' buffers, and keep the gradients that are read as `raw_grad`."""
-        stateful = [bound for bound in self._chain.values() if bound.transform.state]
-        keeps_raw = any("raw_grad" in b.transform.tensors for b in self._chain.values())
-        self._raw.clear()
-        for group in self.param_groups if stateful or keeps_raw else ():
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                for bound in stateful:
-                    buffers_of(bound, p, self.state)
-                if keeps_raw:
-                    self._raw[p] = p.grad.clone()
+        return [*(act for act in own if isinstance(act, Bound)), *self._chain.bounds.values()]
 
     def _transforming(self, closure: Callable[[], Any]) -> Callable[[], Any]:
         def transformed() -> Any:
             with torch.enable_grad():
                 loss = closure()
             self._apply_pre_step_transform_()
-            self.link_state.hide(self.param_groups, self.state)
+            self._chain.state.hide(self.param_groups, self.state)
             return loss
 
         return transformed
@@ -385,17 +337,3 @@ class ParamTransformingOptimizer(Optimizer):
 
 ParamTransformingOptimizer._pre_step_transform_.is_no_op = True  # type: ignore[attr-defined]
 ParamTransformingOptimizer._post_step_transform_.is_no_op = True  # type: ignore[attr-defined]
-
-
-def _scale_and_shift(group: Group) -> None:
-    scale, bias = group["grad_scale"], group["grad_bias"]
-    if scale == 1.0 and bias == 0.0:
-        return
-    grads = [dense_or_values(p) for p in group["params"] if p.grad is not None]
-    if scale != 1.0 and any(map(rounds_scalars, grads)):
-        for grad in grads:
-            grad.mul_(scale)
-    elif scale != 1.0 and grads:
-        torch.ops.aten._foreach_mul_(grads, scale)
-    if bias != 0.0 and grads:
-        torch.ops.aten._foreach_add_(grads, bias)

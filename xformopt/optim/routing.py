@@ -207,7 +207,7 @@ class RoutedOptimizer(Optimizer):
             groups = unpack(optimizer.param_groups, own, optimizer._bounds(), optimizer.transforms)
             saved[name] = iter(groups)
         groups = [next(saved[group["route"]]) for group in state_dict["param_groups"]]
-        names = {n for optimizer in self.optimizers.values() for n in optimizer.link_state.keys}
+        names = {n for optimizer in self.optimizers.values() for n in optimizer._chain.state.keys}
         load(self, {**state_dict, "param_groups": groups}, names, super().load_state_dict)
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
