@@ -12,6 +12,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import distribute_tensor
 from torch.distributed.tensor.debug import CommDebugMode
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, AdamW
@@ -101,9 +102,8 @@ def matrices_are_shared_among_the_ranks(rank: int) -> None:
     single, sharded = (transforming(module, **settings) for module in modules)
     for p, q in zip(modules[0], modules[1], strict=True):
         p.grad = torch.randn(p.shape, generator=seeded(1))
-        q.grad = q.detach().clone()
-        distributed = torch.distributed.tensor.distribute_tensor
-        q.grad = distributed(p.grad, q.device_mesh, q.placements)
+        whole: Any = q
+        q.grad = distribute_tensor(p.grad, whole.device_mesh, whole.placements)
     sharded.step()
     mine = sum(n for n, *_ in seen)
     single.step()

@@ -44,7 +44,7 @@ class Buckets:
 
     def __init__(self) -> None:
         """Start without plans."""
-        self.plans: dict[str, dict[Hashable, Plan]] = {}
+        self.plans: dict[Hashable, dict[Hashable, Plan]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle no plans: they are made anew."""
@@ -65,7 +65,7 @@ class Buckets:
             except Exception as error:
                 _say_where(error, bound, params, cluster.groups)
                 raise
-        plans = self.plans.get(bound.name, {})
+        plans = self.plans.get((bound.name, bound.transform), {})
         while len(plans) > KEPT * len(clusters):
             del plans[next(iter(plans))]
 
@@ -97,7 +97,7 @@ class Buckets:
         columns: Columns,
     ) -> tuple[Plan, bool]:
         """Return the plan for these tensors, and whether it was made now; the last used is last."""
-        plans = self.plans.setdefault(bound.name, {})
+        plans = self.plans.setdefault((bound.name, bound.transform), {})
         layout = (*seen_as, *layout_of(bound.transform, params, columns))
         plan = plans.pop(layout, None)
         is_new = plan is None

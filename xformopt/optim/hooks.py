@@ -73,15 +73,15 @@ class _Called(NamedTuple):
     optimizer: Any
 
     def __call__(self, param: Tensor, optim_group: Any = None) -> None:
-        transform = self.hook.transform
         method = self.hook.method(self.optimizer)
-        target = param.grad if transform.target == "grad" else param
         if method:
             method(param, optim_group)
-        elif target is not None:
-            group = {"param_ndim": None, **(optim_group or {})}
-            settings, _ = self.hook.bound(self.optimizer).settings(group)
-            transform.fn(target, **settings)
+            return
+        bound = self.hook.bound(self.optimizer)
+        target = param.grad if bound.transform.target == "grad" else param
+        if target is not None:
+            settings, _ = bound.settings({"param_ndim": None, **(optim_group or {})})
+            bound.transform.fn(target, **settings)
 
 
 def acts_of(optimizer: Any, when: str, keys: Mapping[str, str]) -> list["Hook | Bound"]:

@@ -82,13 +82,14 @@ class _NormHook(LinkHook):
 
     def method(self, optimizer: Any) -> Callable[..., None] | None:
         """Return the method that divides by an overridden norm."""
-        is_ours = type(optimizer).per_datum_norm is _Normed.per_datum_norm
-        return None if is_ours and optimizer.p in NORMS else optimizer.divide_by_norm
+        cls = type(optimizer)
+        is_ours = cls.per_datum_norm is _Normed.per_datum_norm and cls.p is _Normed.p
+        return None if is_ours and cls._p in NORMS else optimizer.divide_by_norm
 
     def bound(self, optimizer: Any) -> Bound:
-        """Return the normalisation of the optimizer's order."""
-        eps = max(optimizer.div_by_zero_eps, TINY)
-        return Bound(type(optimizer).__name__, NORMS[optimizer.p], {}, {"eps": eps})
+        """Return the normalisation of the class's order."""
+        cls, eps = type(optimizer), max(optimizer.div_by_zero_eps, TINY)
+        return Bound(cls.__name__, NORMS[cls._p], {}, {"eps": eps})
 
 
 NORMS = {1: l1_norm, 2: l2_norm, float("inf"): linf_norm}
