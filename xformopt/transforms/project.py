@@ -5,7 +5,7 @@ from torch import Tensor
 
 from xformopt.transforms.clip import bounds_are_ordered, clamp_each
 from xformopt.transforms.items import TINY, at_least_float32, aten, item_norm, shrink_to_norm
-from xformopt.transforms.ranks import sort_rows
+from xformopt.transforms.ranks import number_kept, sort_rows
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Fraction, NonNegative, Number, Positive
 
@@ -146,7 +146,7 @@ def topq_ball(param: Tensor, *, q: Fraction = 0.9, radius: NonNegative = 1.0) ->
     Source: Wang & Lu 2015, Projection onto the capped simplex, arXiv:1503.01002.
     """
     flat = param.flatten(1).to(at_least_float32(param.dtype))
-    cap = radius / max(1, round((1 - q) * flat.shape[1]))
+    cap = radius / max(1, number_kept(q, flat.shape[1]))
     size = flat.abs()
     outside = size.clamp_max(cap).sum(1, keepdim=True) > radius
     nearest = torch.where(outside, onto_capped_simplex(size, radius, cap), size.clamp_max(cap))

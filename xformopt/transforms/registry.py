@@ -31,8 +31,14 @@ TENSORS = {
 Standard = Mapping[str, str | tuple[str, ...]]
 """What torch's optimizers call settings of a transform."""
 
-Law = Literal["idempotent", "scale_invariant", "odd", "nonexpansive"]
+Law = Literal["idempotent", "scale_invariant", "odd", "nonexpansive", "nan_is_zero"]
 """What a transform may declare of itself; the tests hold it to its word."""
+
+Items = Literal["item", "matrix"]
+"""What an item is to a transform: so many entries, or a matrix, shape `(d1, d2·d3·…)`.
+
+One of one dimension is a matrix of one column then: its rows are single entries.
+"""
 
 _registry: dict[str, "Transform"] = {}
 
@@ -51,6 +57,7 @@ class Transform:
         elementwise: bool = False,
         foreach: Callable[..., Any] | None = None,
         costly: bool = False,
+        items: Items = "item",
         scope: Literal["item", "optimizer"] = "item",
         laws: tuple[Law, ...] = (),
         check: Callable[..., str | None] | None = None,
@@ -70,6 +77,12 @@ class Transform:
             )
         self.foreach = foreach
         self.costly = costly
+        if items not in get_args(Items) or (items == "matrix" and elementwise):
+            raise ValueError(
+                f"`items` of `{self.name}` must be among {get_args(Items)}, and 'item' where it is "
+                f"elementwise; got {items!r}"
+            )
+        self.items = items
         self.laws = laws
         self.tensors = _tensors(fn, tuple(self.state), TENSORS[scope])
         self.counters = [
@@ -162,6 +175,7 @@ def transform(
     elementwise: bool = False,
     foreach: Callable[..., Any] | None = None,
     costly: bool = False,
+    items: Items = "item",
     scope: Literal["item", "optimizer"] = "item",
     laws: tuple[Law, ...] = (),
     check: Callable[..., str | None] | None = None,
@@ -181,12 +195,13 @@ def transform(fn: Callable[..., None] | None = None, **declared: Any) -> Any:
             functions of the parameter, or to 'counter' for a scalar; `elementwise`, whether it
             treats each entry on its own; `foreach`, then, the same for lists of tensors, by
             torch's multi-tensor kernels; `costly`, whether it computes so much that one call for
-            several large tensors is worth copying them; `scope`, 'optimizer' for one call with all
-            gradients as the list `grads`; `laws`, what holds for it; `check`, a function of the
-            settings that returns what is wrong with them together; `draws`, one that returns
-            whether random numbers are drawn, where having a generator does not mean it;
-            `standard`, what torch's optimizers call a setting, `{"momentum": "decay"}`, or
-            several, `{"betas": ("beta1", "beta2")}`.
+            several large tensors is worth copying them; `items`, 'matrix' where the shape of an
+            item matters: it is seen as `(d1, d2·d3·…)`, or as one column if it has one dimension;
+            `scope`, 'optimizer' for one call with all gradients as the list `grads`; `laws`, what
+            holds for it; `check`, a function of the settings that returns what is wrong with them
+            together; `draws`, one that returns whether random numbers are drawn, where having a
+            generator does not mean it; `standard`, what torch's optimizers call a setting,
+            `{"momentum": "decay"}`, or several, `{"betas": ("beta1", "beta2")}`.
 
     >>> from torch import Tensor, tensor
     >>> @transform(elementwise=True)

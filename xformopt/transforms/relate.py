@@ -1,5 +1,7 @@
 """Transforms that relate the gradient to its parameter, or to what it was before the chain."""
 
+from math import prod
+
 import torch
 from torch import Tensor
 
@@ -95,5 +97,5 @@ def cautious(grad: Tensor, raw_grad: Tensor) -> None:
     """
     dims = tuple(range(1, grad.ndim))
     kept = (grad.sign() * raw_grad.sign() > 0).to(at_least_float32(grad.dtype))
-    share = kept[0].numel() / (kept.sum(dims, keepdim=True) + 1)
+    share = prod(grad.shape[1:]) / (kept.sum(dims, keepdim=True) + 1)
     grad.mul_(kept.mul_(share))
