@@ -18,6 +18,7 @@ from experiments.loop import Evaluation, train
 from experiments.progress import progress
 from experiments.runfolder import RunFolder, environment
 from experiments.tasks import Task
+from xformopt.configs import make_optimizer
 from xformopt.optim import RoutedOptimizer
 
 Summary = dict[str, Any]
@@ -73,7 +74,8 @@ def _train(cfg: DictConfig, device: torch.device, folder: RunFolder, summary: Su
 def _build_optimizer(cfg: DictConfig, task: Task) -> Optimizer:
     build = instantiate(cfg.optim)
     try:
-        optimizer: Optimizer = build(task.model.named_parameters())
+        ours = getattr(build, "func", build) in (make_optimizer, RoutedOptimizer)
+        optimizer: Optimizer = build(task.model if ours else task.model.named_parameters())
     except (TypeError, ValueError) as error:
         if "Muon only supports 2D" in str(error):
             error.add_note("`optim=muon` gives the other parameters to AdamW")

@@ -5,6 +5,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra_zen import ZenStore, builds
+from torch import nn
 from torch.optim import Optimizer
 
 from xformopt import recipes, transforms
@@ -16,11 +17,12 @@ from xformopt.optim import (
     inner_optimizers,
 )
 from xformopt.optim.inner import ParamGroups, without_leftovers
+from xformopt.optim.route import named
 from xformopt.transforms.link import Link
 
 
 def make_optimizer(
-    params: ParamGroups,
+    params: nn.Module | ParamGroups,
     *,
     inner: Callable[..., Optimizer],
     transforms: dict[str, Link] | None = None,
@@ -35,7 +37,7 @@ def make_optimizer(
 
     A parameter with fewer than `param_ndim` dimensions is one whole item here unless
     `strict_ndim=True`, so that one `param_ndim` serves a whole model. With `routes`, a mapping
-    name → `Route` or its arguments, `params` are `model.named_parameters()`.
+    name → `Route` or its arguments, `params` are the model or `model.named_parameters()`.
 
     >>> import torch
     >>> from xformopt.transforms import sign
@@ -55,7 +57,7 @@ def make_optimizer(
     }
     inner = without_leftovers(inner)
     if not routes:
-        return ParamTransformingOptimizer(params, inner, **settings)
+        return ParamTransformingOptimizer(named(params), inner, **settings)
     if not isinstance(routes, dict):
         raise TypeError(f"`routes` must be a mapping name → rule, got {routes!r}")
     rules = {name: _as_route(name, route) for name, route in routes.items()}

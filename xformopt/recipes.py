@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from torch import nn
 from torch.optim import Optimizer
 
 from xformopt import transforms
 from xformopt.geometry import BALLS, CONVEX
 from xformopt.optim import FrankWolfe, ParamTransformingOptimizer, Route, RoutedOptimizer
 from xformopt.optim.inner import ParamGroups, inner_optimizers
+from xformopt.optim.route import named
 from xformopt.text import close_matches
 
 Chain = dict[str, dict[str, Any]]
@@ -117,17 +119,15 @@ RECIPES: dict[str, Recipe] = {
         "Adam with slow weights", {"lookahead": {}}, "Zhang et al. 2019", inner="adam"
     ),
     "muon": Recipe(
-        "orthogonalised momentum for matrices and kernels, AdamW for the rest and for what is "
-        "named an embedding or head",
+        "orthogonalised momentum for matrices and kernels, AdamW for embeddings, the output layer "
+        "and vectors",
         {},
         "Jordan et al. 2024",
         routes={
-            "embeddings": Part(
-                {"match": ["*emb*", "*wte*", "*wpe*"], "optional": True}, {}, "adamw"
-            ),
-            "head": Part({"match": ["*head*", "*classifier*"], "optional": True}, {}, "adamw"),
+            "embeddings": Part({"role": "embedding", "optional": True}, {}, "adamw"),
+            "head": Part({"role": "head", "optional": True}, {}, "adamw"),
             "hidden": Part(
-                {**MATRICES, "param_ndim": None, "optional": True},
+                {"role": "matrix", "param_ndim": None, "optional": True},
                 {
                     "ema": {"decay": 0.95, "nesterov": True},
                     "orthogonalize": {"scale": "muon", "dtype": "bfloat16"},
@@ -210,13 +210,13 @@ def inner_class(name: str) -> Callable[..., Optimizer]:
 
 
 def build(
-    name: str, params: ParamGroups, chain: Chain | None = None, **settings: Any
+    name: str, params: nn.Module | ParamGroups, chain: Chain | None = None, **settings: Any
 ) -> ParamTransformingOptimizer | RoutedOptimizer:
     """Build the optimizer of a recipe.
 
     Args:
         name: the recipe's name.
-        params: parameters; `model.named_parameters()` for a recipe with routes, such as `muon`.
+        params: the model, or parameters; for a recipe with routes, such as `muon`, with names.
         chain: settings of its transforms that shall differ, by name.
         **settings: settings of its inner optimizer that shall differ; of every route, if any.
 
@@ -242,7 +242,7 @@ def build(
         }
         return RoutedOptimizer(params, routes)
     return ParamTransformingOptimizer(
-        params,
+        named(params),
         inner_class(recipe.inner),
         transforms=_links(recipe.chain, chain),
         param_ndim=recipe.param_ndim,

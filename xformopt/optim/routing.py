@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import LBFGS, SGD, Optimizer
 
 from xformopt.optim.buckets import run_optimizer_link
@@ -23,7 +23,7 @@ class RoutedOptimizer(Optimizer):
     `zero_grad`, `state_dict` and `load_state_dict` see one optimizer.
 
     Args:
-        params: `model.named_parameters()`.
+        params: the model, or `model.named_parameters()`.
         routes: an ordered mapping name → route.
         inner: the inner optimizer of routes that name none.
         transforms: the chain of routes that name none; its links over all gradients, such as
@@ -49,7 +49,7 @@ class RoutedOptimizer(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[tuple[str, Tensor]],
+        params: nn.Module | Iterable[tuple[str, Tensor]],
         routes: Mapping[str, Route],
         *,
         inner: Callable[..., Optimizer] = SGD,
@@ -145,7 +145,7 @@ class RoutedOptimizer(Optimizer):
         if any(id(p[1] if isinstance(p, tuple) else p) in held for p in params):
             raise ValueError("some parameters of the group are in a route already")
         if "route" not in param_group:
-            for name, taken in sort_out(params, self.routes).items():
+            for name, taken in sort_out(params, self.routes, whole=False).items():
                 if taken:
                     self._add_to(name, {**param_group, "params": taken, "route": name})
             return
@@ -206,7 +206,7 @@ class RoutedOptimizer(Optimizer):
 
     def _row(self, name: str, inner: str, chain: str, named: Named) -> tuple[str, ...]:
         shapes = dict.fromkeys(str(tuple(p.shape)) for _, p in named)
-        names = ", ".join(n for n, _ in named[:3]) + (f", … {len(named)}" if named[3:] else "")
+        names = ", ".join(_patterns(name for name, _ in named))
         entries = str(sum(p.numel() for _, p in named))
         return name, repr(self.routes[name]), inner, chain, names, entries, " ".join(shapes)
 
@@ -230,6 +230,15 @@ class RoutedOptimizer(Optimizer):
         self.defaults = {}
         self.state = self.state
         super().__setstate__({})
+
+
+def _patterns(names: Iterable[str]) -> list[str]:
+    """Return the names; those that differ in numbers alone once, as `blocks.*.weight (12)`."""
+    like: dict[str, list[str]] = {}
+    for name in names:
+        pattern = ".".join("*" if part.isdigit() else part for part in name.split("."))
+        like.setdefault(pattern, []).append(name)
+    return [f"{k} ({len(held)})" if held[1:] else held[0] for k, held in like.items()]
 
 
 def _freeze(named: Named) -> None:
