@@ -1,7 +1,7 @@
 """What the config of a job must satisfy, before anything is built."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from hydra.utils import get_object
 from hydra_zen import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from xformopt import recipes
 from xformopt.optim.leftovers import without_leftovers
 from xformopt.text import close_matches
 
@@ -32,7 +33,7 @@ def check_config(cfg: DictConfig) -> None:
     _check_node(cfg, "optim")
     if "inner" in cfg.optim:
         _check_node(cfg, "optim.inner")
-    if not isinstance(cfg.optim.get("transforms", {}), DictConfig | None):
+    if not isinstance(OmegaConf.select(cfg, "optim.transforms"), DictConfig | None):
         raise ValueError(
             "`optim.transforms` must be a mapping name → link, as `'optim/transforms=[top_q,sign]'`"
             f" makes it, got {cfg.optim.transforms}"
@@ -53,13 +54,55 @@ def check_count(name: str, value: Any, *, optional: bool = False) -> None:
 
 def drop_leftovers(cfg: DictConfig) -> None:
     """Take out of `optim.inner` what a former optimizer's config left there and nothing reads."""
-    inner = cfg.optim.get("inner")
+    inner = OmegaConf.select(cfg, "optim.inner")
     if inner is None:
         return
     kept = getattr(without_leftovers(instantiate(inner)), "keywords", dict(inner))
     with open_dict(inner):
         for key in [k for k in inner if not str(k).startswith("_") and k not in kept]:
             del inner[key]
+
+
+def drop_what_routes_replace(cfg: DictConfig, overrides: Iterable[str]) -> None:
+    """Take out the `lr` that a task sets for whichever inner optimizer stands beside no routes.
+
+    Where the command names it, it is refused: nothing would read it.
+    """
+    optim = cfg.get("optim")
+    if not isinstance(optim, DictConfig) or not optim.get("routes") or "inner" not in optim:
+        return
+    inner = optim.inner
+    if not isinstance(inner, DictConfig) or "_target_" in inner:
+        return
+    for key in (o.lstrip("+~").partition("=")[0] for o in overrides):
+        if key.startswith("optim.inner"):
+            raise ValueError(f"`{key}`: nothing reads this key; {acting(cfg, key)}")
+    if set(inner) == {"lr"}:
+        with open_dict(optim):
+            del optim["inner"]
+
+
+def acting(cfg: Any, key: str) -> str:
+    """Return which keys of the config end like `key`, as `set …`; "" where none does.
+
+    A rate has one more that acts on all of them: `optim.lr_scale`.
+    """
+    leaf = key.rpartition(".")[2]
+    found = [path for path in _paths(cfg) if path.rpartition(".")[2] == leaf and path != key]
+    found = [path for path in found if path.startswith("optim.")] or found
+    found.sort(key=lambda path: path.count("."))
+    if not found:
+        return ""
+    shown = ", ".join(f"`{path}`" for path in found[:3]) + (", …" if found[3:] else "")
+    scales = leaf == "lr" and OmegaConf.select(cfg, "optim.lr_scale") is not None
+    return f"set {shown}" + (", or `optim.lr_scale` for all rates" if scales else "")
+
+
+def _paths(node: Any, prefix: str = "") -> Iterator[str]:
+    for key in map(str, node if isinstance(node, DictConfig) else ()):
+        yield f"{prefix}{key}"
+        if not OmegaConf.is_missing(node, key) and not OmegaConf.is_interpolation(node, key):
+            yield from _paths(node[key], f"{prefix}{key}.")
 
 
 def groups() -> list[str]:
@@ -87,6 +130,11 @@ def options(group: str) -> list[str]:
     return sorted(name.removesuffix(".yaml") for name in [*stored, *files])
 
 
+def routes_of(recipe: Any) -> list[str]:
+    """Return the routes of an option of `optim`."""
+    return list(recipes.get(recipe).routes) if recipe in recipes.names() else []
+
+
 def way_out(group: str) -> str:
     """Return what can be chosen in a group."""
     known = options(group)
@@ -103,9 +151,12 @@ def _check_node(cfg: DictConfig, key: str) -> None:
         hint = f"did you mean `{group}={node}`?" if named else way_out(group)
         raise ValueError(f"`{key}` must be an option of the group `{group}`, got {node}; {hint}")
     if key != "optim.inner":
-        arguments = inspect.signature(_imported(key, node["_target_"])).parameters.values()
+        target = node.get("_zen_target") or node["_target_"]
+        _imported(key, node["_target_"])
+        arguments = inspect.signature(_imported(key, target)).parameters.values()
         if not any(a.kind is a.VAR_KEYWORD for a in arguments):
-            _check_keys(f"{key}.", node, [a.name for a in arguments])
+            meta = list(node.get("_zen_exclude", ()))
+            _check_keys(f"{key}.", node, [*(a.name for a in arguments), *meta])
 
 
 def _imported(key: str, target: str) -> Any:

@@ -6,9 +6,10 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString, ValueType
 
-from experiments.check import groups, way_out
+from experiments.check import groups, routes_of, way_out
 
 CHAIN = "optim/transforms"
+INNER = "optim/inner"
 SWEEP = {"-m", "--multirun"}
 
 
@@ -17,10 +18,27 @@ def check_command(arguments: Iterable[str]) -> None:
 
     The group of transforms alone takes a list, without repetitions: Hydra would merge them.
     """
-    for override in _overrides(arguments):
+    overrides = _overrides(arguments)
+    _check_routed(overrides)
+    for override in overrides:
         if override.key_or_group in groups() and override.package is None:
             for value in _values(override):
                 _check_choice(override.key_or_group, value)
+
+
+def _check_routed(overrides: list[Override]) -> None:
+    """Refuse to choose an inner optimizer or a chain for a recipe whose routes have their own."""
+    chosen = [v for o in overrides if o.key_or_group == "optim" for v in _values(o)]
+    for override in overrides:
+        group = override.key_or_group
+        routes = next((r for name in chosen if (r := routes_of(name))), None)
+        if group in (INNER, CHAIN) and routes and override.package is None:
+            key = group.rpartition("/")[2]
+            shown = ", ".join(f"`optim.routes.{name}.{key}`" for name in routes[:3])
+            raise ValueError(
+                f"`{group}`: nothing reads it, since each route of this recipe has its own; set "
+                f"what stands in {shown}{', or `optim.lr_scale`' if group == INNER else ''}"
+            )
 
 
 def for_each_job(arguments: list[str]) -> list[str]:

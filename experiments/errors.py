@@ -14,7 +14,8 @@ from hydra.errors import (
 )
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from experiments.check import groups, options
+from experiments.check import acting, groups, options
+from experiments.command import CHAIN
 from xformopt.text import close_matches
 
 USER_ERRORS = (
@@ -55,17 +56,25 @@ def _missing_option(error: MissingConfigException) -> str:
         return _joined(str(error).partition("Config search path")[0])
     group, _, option = missing[1].rpartition("/")
     known = list(error.options or options(group))
-    return f"`{group}={option}`: there is no such option; {_close(option, known)}"
+    elsewhere = [g for g in sorted(groups()) if g != group and option in options(g)]
+    meant = " or ".join(_choice(other, option) for other in elsewhere)
+    hint = f"did you mean {meant}?" if meant else _close(option, known)
+    return f"`{group}={option}`: there is no such option; {hint}"
+
+
+def _choice(group: str, option: str) -> str:
+    return f"`{group}=[{option}]`" if group == CHAIN else f"`{group}={option}`"
 
 
 def _composition(error: ConfigCompositionException) -> str:
     cause = error.__cause__
-    key = re.search(r"Could not (?:override|append to config) '?([^'\s]+?)'?\.", str(error))
+    key = re.search(r"Could not (?:override|append to config) '?([^'\s]+?)'?\.(?:\s|$)", str(error))
     deleted = re.search(r"Could not delete from config. '([^']+)'", str(error))
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         unknown = isinstance(cause, ConfigKeyError | ConfigAttributeError)
         if unknown and cause.parent_node is not None:
-            return _wrong_key(cause, cause.parent_node)
+            typed = key[1] if key else str(cause.full_key)
+            return _not_read(cause, typed) or _wrong_key(cause, cause.parent_node)
         return f"`{cause.full_key}`: {_plain(str(cause).splitlines()[0])}"
     if deleted and "." in deleted[1]:
         return f"`~{deleted[1]}`: there is nothing to delete; what is null or unset is off already"
@@ -87,6 +96,15 @@ def _plain(said: str) -> str:
     if "Cannot merge" in said:
         return "it must be a mapping of keys to values"
     return said
+
+
+def _not_read(cause: OmegaConfBaseException, typed: str) -> str:
+    """Say which keys act in place of one that is not there, as `optim.inner.lr` for `lr`."""
+    if str(cause.full_key).count(".") > 1:
+        return ""
+    root = cause.parent_node._get_root() if cause.parent_node is not None else None
+    found = acting(root, typed) or (acting(root, str(cause.full_key)) if "." in typed else "")
+    return f"`{typed}`: nothing reads this key; {found}" if found else ""
 
 
 def _wrong_key(cause: OmegaConfBaseException, parent: Any) -> str:

@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from experiments import leaderboard
+from experiments import advice, leaderboard
 from experiments.check import CONF
 from experiments.command import check_command, for_each_job
 from experiments.errors import is_user_error, one_line
@@ -26,6 +26,7 @@ def launch() -> int:
     """Run the command line; return the exit status: 2 for a wrong command, 1 for a failed run."""
     failed.clear()
     leaderboard.failures.clear()
+    advice.said.clear()
     wants_traceback = os.environ.get(FULL_ERROR) not in (None, "0")
     os.environ[FULL_ERROR] = "1"
     add_to_hydra_store()

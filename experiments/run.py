@@ -9,15 +9,17 @@ from typing import Any
 
 import torch
 from hydra_zen import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch.optim import Optimizer
 
-from experiments.check import check_config, drop_leftovers
+from experiments.advice import after_divergence, say
+from experiments.check import check_config, drop_leftovers, drop_what_routes_replace
 from experiments.errors import one_line
 from experiments.loop import Evaluation, train
 from experiments.progress import progress
 from experiments.runfolder import RunFolder, environment
 from experiments.tasks import Task
+from xformopt.making import make_optimizer
 from xformopt.optim import RoutedOptimizer
 
 Summary = dict[str, Any]
@@ -29,6 +31,7 @@ def run(cfg: DictConfig, path: Path, overrides: list[str]) -> Summary:
     summary: Summary = {"status": "running", "overrides": overrides, "seed": cfg.get("seed")}
     start = perf_counter()
     try:
+        drop_what_routes_replace(cfg, overrides)
         check_config(cfg)
         drop_leftovers(cfg)
         folder.write_config(cfg)
@@ -59,8 +62,12 @@ def _train(cfg: DictConfig, device: torch.device, folder: RunFolder, summary: Su
         transforms=[f"{k}: {v!r}" for k, v in getattr(optimizer, "transforms", {}).items()],
         parameters=sum(p.numel() for p in task.model.parameters()),
     )
+    say(cfg, task, optimizer)
     steps, eval_every = task.steps(cfg.trainer)
-    history = _record(task, optimizer, folder, steps, cfg.trainer.eval_every or eval_every)
+    try:
+        history = _record(task, optimizer, folder, steps, cfg.trainer.eval_every or eval_every)
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{error}; {after_divergence(cfg, optimizer)}") from error
     best = history[0]
     for line in history:
         if task.goal.better(line[task.goal.metric], best[task.goal.metric]):
@@ -73,7 +80,8 @@ def _train(cfg: DictConfig, device: torch.device, folder: RunFolder, summary: Su
 def _build_optimizer(cfg: DictConfig, task: Task) -> Optimizer:
     build = instantiate(cfg.optim)
     try:
-        optimizer: Optimizer = build(task.model.named_parameters())
+        ours = getattr(build, "func", build) in (make_optimizer, RoutedOptimizer)
+        optimizer: Optimizer = build(task.model if ours else task.model.named_parameters())
     except (TypeError, ValueError) as error:
         if "Muon only supports 2D" in str(error):
             error.add_note("`optim=muon` gives the other parameters to AdamW")
@@ -86,7 +94,7 @@ def _build_optimizer(cfg: DictConfig, task: Task) -> Optimizer:
 
 def _where(cfg: DictConfig, said: str) -> str:
     """Return the key of the config that what is said of the inner optimizer is about."""
-    name = str(cfg.optim.get("inner", {}).get("_target_")).rpartition(".")[2]
+    name = str(OmegaConf.select(cfg, "optim.inner._target_")).rpartition(".")[2]
     setting = re.match(rf"`(\w+)` of {re.escape(name)} must", said)
     if setting:
         return f"optim.inner.{setting[1]}"

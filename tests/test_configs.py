@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -17,8 +17,9 @@ from omegaconf import OmegaConf
 
 from xformopt import recipes
 from xformopt import transforms as T
-from xformopt.configs import add_to_hydra_store, make_store
-from xformopt.optim import inner_optimizers
+from xformopt.configs import add_to_hydra_store, make_optimizer, make_store
+from xformopt.optim import ParamTransformingOptimizer, Route, RoutedOptimizer, inner_optimizers
+from xformopt.remarks import remarks
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.usefixtures("clean_hydra")
@@ -45,6 +46,11 @@ def trained(optim: Any, shape: tuple[int, ...] = (3, 4)) -> torch.Tensor:
 
         built.step(closure)
     return x.detach()
+
+
+def two_layers() -> torch.nn.Module:
+    """Return a model whose first layer is hidden and whose second is its head."""
+    return torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(3, 2))
 
 
 @pytest.mark.parametrize("name", sorted(set(inner_optimizers()) - {"sparseadam"}))
@@ -91,33 +97,33 @@ def test_every_transform(name: str):
 def test_every_recipe(name: str):
     """From the command line as from Python: the same steps."""
     cfg = composed(f"optim={name}")
-    layers = [torch.nn.Linear(4, 3) for _ in range(2)]
-    layers[1].load_state_dict(layers[0].state_dict())
+    models = [two_layers() for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
     optims = [
-        instantiate(cfg.optim)(layers[0].named_parameters()),
-        recipes.build(name, layers[1].named_parameters()),
+        instantiate(cfg.optim)(models[0]),
+        recipes.build(name, models[1].named_parameters()),
     ]
     x = torch.randn(5, 4)
-    for layer, optim in zip(layers, optims, strict=True):
+    for model, optim in zip(models, optims, strict=True):
         for _ in range(3):
             optim.zero_grad()
-            layer(x).square().sum().backward()
+            model(x).square().sum().backward()
             optim.step()
-    assert torch.equal(layers[0].weight, layers[1].weight)
-    assert torch.equal(layers[0].bias, layers[1].bias)
+    for ours, theirs in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_a_recipe_takes_overrides():
     cfg = composed("optim=muon", "optim.grad_scale=0.5", "optim.grad_bias=0.01")
-    optim = instantiate(cfg.optim)(torch.nn.Linear(4, 3).named_parameters())
-    assert [g["grad_scale"] for g in optim.param_groups] == [0.5, 0.5]
+    optim = instantiate(cfg.optim)(two_layers())
+    assert [g["grad_scale"] for g in optim.param_groups] == [0.5, 0.5, 0.5]
     cfg = composed("optim=lion", "optim.transforms.lion_mix.beta1=0.8", "optim.inner.lr=1.0")
     optim = instantiate(cfg.optim)([torch.zeros(2)])
     assert optim.param_groups[0]["lion_mix.beta1"] == 0.8
     assert optim.param_groups[0]["lr"] == 1.0
     cfg = composed("optim=muon", "optim.routes.hidden.transforms.orthogonalize.steps=3")
-    optim = instantiate(cfg.optim)(torch.nn.Linear(4, 3).named_parameters())
-    assert optim.param_groups[0]["orthogonalize.steps"] == 3
+    (hidden,) = [g for g in instantiate(cfg.optim)(two_layers()).param_groups if "ema.decay" in g]
+    assert hidden["orthogonalize.steps"] == 3
 
 
 def test_a_composition_leaves_nothing_to_the_next():
@@ -162,6 +168,119 @@ def test_the_yaml_of_the_readme(tmp_path: Path):
     assert list(optim.transforms) == ["top_q", "sign"]
     group = optim.param_groups[0]
     assert (group["top_q.q"], group["lr"], group["eps"]) == (0.5, 0.01, 1e-6)
+
+
+class TestNothingIsUnread:
+    """What stands beside routes that all have their own is refused, with the key that acts."""
+
+    OWN: ClassVar[dict[str, Any]] = {"inner": torch.optim.SGD, "transforms": {"sign": T.sign()}}
+
+    def build(self, routes: dict[str, Any], **beside: Any) -> Any:
+        return make_optimizer(torch.nn.Linear(4, 3), routes=routes, **beside)
+
+    def test_a_node_of_a_recipe_with_routes_has_no_such_keys(self):
+        for name in (n for n in recipes.names() if recipes.get(n).routes):
+            node = composed(f"optim={name}").optim
+            assert not {"inner", "transforms", "param_ndim"} & set(node)
+
+    @pytest.mark.parametrize(
+        ("beside", "said"),
+        [
+            (
+                {"inner": torch.optim.Adam},
+                r"`inner` stands .*set `routes.all.inner`, or `lr_scale`",
+            ),
+            ({"transforms": {"sign": T.sign()}}, r"`transforms` stands .*set `routes.all.transf"),
+            ({"param_ndim": 0}, r"`param_ndim=0` stands .*set `routes.all.param_ndim`"),
+        ],
+    )
+    def test_beside_routes_that_all_have_their_own(self, beside: dict[str, Any], said: str):
+        with pytest.raises(ValueError, match=said):
+            self.build({"still": {"ndim": 1, "freeze": True}, "all": self.OWN}, **beside)
+
+    def test_what_one_route_reads_may_stand_there(self):
+        mixed = {"matrices": {"ndim": 2, **self.OWN}, "rest": {}}
+        optim = self.build(
+            mixed, inner=torch.optim.Adam, transforms={"n": T.l2_norm()}, param_ndim=1
+        )
+        assert [type(o.inner_opt).__name__ for o in optim.optimizers.values()] == ["SGD", "Adam"]
+        total = {"clip_total_norm": T.clip_total_norm(max_norm=1.0)}
+        assert list(self.build({"all": self.OWN}, transforms=total).common) == [*total]
+
+    def test_a_route_needs_an_inner_optimizer(self):
+        with pytest.raises(ValueError, match="route `all` has no `inner`, and none stands beside"):
+            self.build({"all": {}})
+        with pytest.raises(ValueError, match=r"`inner` must be an optimizer class .* got None"):
+            make_optimizer([torch.zeros(1)])
+
+    def test_routes_alone(self):
+        inner = "{_target_: torch.optim.SGD, _partial_: true, lr: 0.1}"
+        cfg = composed("optim=routed", f"optim.routes={{all: {{inner: {inner}}}}}")
+        (group,) = instantiate(cfg.optim)(torch.nn.Linear(2, 2)).param_groups
+        assert (group["lr"], group["route"]) == (0.1, "all")
+
+
+def test_a_link_that_is_null_is_left_out():
+    cfg = composed("optim.transforms.clip_norm=null")
+    assert not instantiate(cfg.optim)([torch.zeros(2)]).transforms
+    cfg = composed("optim=muon", "optim.routes.hidden.transforms.weight_decay=null")
+    chain = instantiate(cfg.optim)(two_layers()).optimizers["hidden"].transforms
+    assert list(chain) == ["ema", "orthogonalize"]
+
+
+def test_settings_of_a_link_that_is_not_in_the_chain():
+    wrong: Any = {"top_q": {"q": 0.5}}
+    said = (
+        r"`transforms.top_q` must be a link, got .*name it there.*conf/optim/transforms/mine.yaml"
+    )
+    with pytest.raises(TypeError, match=said):
+        make_optimizer([torch.zeros(1)], inner=torch.optim.SGD, transforms=wrong)
+
+
+def test_a_node_says_what_its_recipe_is_for():
+    for name in recipes.names():
+        assert composed(f"optim={name}").optim.purpose == recipes.get(name).purpose
+
+
+class TestRemarks:
+    def of(self, *chain: Any, params: Any = None, **settings: Any) -> list[str]:
+        optim = ParamTransformingOptimizer(
+            params or torch.nn.Linear(3, 2).named_parameters(),
+            transforms=chain,
+            strict_ndim=False,
+            **settings,
+        )
+        return remarks(optim)
+
+    def test_nothing_depends_on_param_ndim(self):
+        (line,) = self.of(T.sign(), T.l2_norm(param_ndim=1), param_ndim=2)
+        assert line.startswith("`param_ndim=2`: nothing depends on it, since every link acts entry")
+        assert self.of(param_ndim=0) == [
+            "`param_ndim=0`: nothing depends on it, since there is no link"
+        ]
+        assert self.of(T.sign()) == self.of(T.l2_norm(), param_ndim=1) == []
+
+    def test_parameters_taken_whole(self):
+        assert self.of(T.l2_norm(), param_ndim=2) == [
+            "`param_ndim=2`: taken whole, having fewer dimensions: bias"
+        ]
+        (line,) = self.of(T.l2_norm(), param_ndim=7, params=[torch.zeros(2)] * 1)
+        assert line.endswith("fewer dimensions: a tensor (2,)")
+
+    def test_hooks_may_depend_on_it(self):
+        class Hooked(ParamTransformingOptimizer):
+            def _pre_step_transform_(self, param: torch.Tensor, optim_group: Any) -> None: ...
+
+        assert remarks(Hooked([torch.zeros(2)], param_ndim=1)) == []
+
+    def test_of_routes(self):
+        routes = {"all": Route(transforms=[T.sign()], param_ndim=0)}
+        (line,) = remarks(RoutedOptimizer(torch.nn.Linear(3, 2), routes))
+        assert line.startswith("route `all`: `param_ndim=0`: nothing depends on it")
+
+    @pytest.mark.parametrize("name", [n for n in recipes.names() if recipes.get(n).param_ndim != 2])
+    def test_recipes_as_they_are_leave_nothing_to_say(self, name: str):
+        assert remarks(recipes.build(name, two_layers())) == []
 
 
 def test_routes_from_the_command_line():

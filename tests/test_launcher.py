@@ -208,6 +208,50 @@ class TestOptimizerSettings:
         assert len(set(finals)) == len(settings)
 
 
+class TestNotes:
+    def test_nothing_depends_on_it_said_once_each(self, cli: Any):
+        result = cli("-m", *SHORT, "optim/transforms=[sign]", "optim.param_ndim=0,1", "seed=0,1")
+        notes = [line for line in result.out.splitlines() if line.startswith("note: ")]
+        assert [note.partition(", since")[0] for note in notes] == [
+            "note: `optim.param_ndim=0`: nothing depends on it",
+            "note: `optim.param_ndim=1`: nothing depends on it",
+        ]
+
+    def test_parameters_taken_whole(self, cli: Any):
+        result = cli("trainer.steps=1", "optim.param_ndim=7")
+        assert (
+            "note: `optim.param_ndim=7`: taken whole, having fewer dimensions: 0.wei" in result.out
+        )
+        assert "note: " not in cli("trainer.steps=1").out
+
+    def test_a_recipe_that_is_not_for_training_networks(self, cli: Any):
+        said = "note: `optim` is a recipe for attacks, and here it trains a network;"
+        assert said in cli("trainer.steps=1", "optim=pgd_linf").out
+        assert "note: " not in cli(*SHORT, "optim=pgd_linf").out
+
+    def test_a_routed_recipe_on_a_toy_and_a_link_taken_away(self, cli: Any):
+        assert cli(*SHORT, "optim=muon").status == 0
+        result = cli(*SHORT, "optim.transforms.clip_norm=null")
+        assert result.read("summary.json")["transforms"] == []
+
+
+PLAIN = """
+_target_: torch.optim.SGD
+_partial_: true
+lr: 0.01
+"""
+
+
+def test_an_optimizer_of_another_make(cli: Any, tmp_path: Path):
+    (tmp_path / "conf/optim").mkdir(parents=True)
+    (tmp_path / "conf/optim/plain.yaml").write_text(PLAIN)
+    result = cli("--config-dir", str(tmp_path / "conf"), "optim=plain", "trainer.steps=2")
+    assert result.status == 0, result.err
+    assert result.read("summary.json")["inner"] == "SGD"
+    result = cli("--config-dir", str(tmp_path / "conf"), "optim=plain", "optim.lr=1e30")
+    assert "diverged; lower `optim.lr` (= 1e+30)\n" in result.err
+
+
 def test_compile_compiles(cli: Any, monkeypatch: Any):
     compiled, compile = [], torch.compile
     monkeypatch.setattr(
@@ -333,6 +377,13 @@ BAD = {
     "optim/transforms=[null]": r"`optim/transforms` takes a list of names, got \[None\]",
     "optim/transforms={a:b}": r"`optim/transforms` takes a list of names, got \{'a': 'b'\}",
     "optim/transforms=[sign,sign]": r"names `sign` twice.*`\+optim/transforms@optim.tr",
+    "optim=adam": r"`optim=adam`: there is no such option; did you mean `optim/inner=adam` or",
+    "optim=sign": r"there is no such option; did you mean `optim/transforms=\[sign\]`\?",
+    "lr=1": r"`lr`: nothing reads this key; set `optim.inner.lr`, or `optim.lr_scale` for all",
+    "optim.lr=1": r"`optim.lr`: nothing reads this key; set `optim.inner.lr`, or `optim.lr_sc",
+    "weight_decay=1": r"`weight_decay`: nothing reads this key; set `optim.inner.weight_decay`",
+    "param_ndim=1": r"`param_ndim`: nothing reads this key; set `optim.param_ndim`",
+    "optim=routed": r"`optim.routes` has no value",
     "optim.inner=adam": r"`optim.inner` must be an option.*did you mean `optim/inner=adam`\?",
     "optim.inner=null": r"`optim.inner` must be an option of the group `optim/inner`, got None",
     "optim.transforms=[1,2]": r"`optim.transforms`: it must be a mapping",
@@ -384,7 +435,34 @@ BAD = {
 }
 
 
+UNREAD = {
+    "optim=muon optim.inner.lr=1": r"`optim.inner.lr`: nothing.*`optim.routes.hidden.inner.lr`, …, "
+    r"or `optim.lr_scale` for all rates",
+    "optim=muon +optim.inner.lr=1": r"`optim.inner.lr`: nothing.*`optim.lr_scale` for all rates",
+    "optim=muon task=beale optim.inner.lr=1": r"`optim.inner.lr`: nothing reads this key; set `opt",
+    "-m optim=muon optim.inner.lr=1e-4,1e-2,1": r"`optim.inner.lr`: nothing reads this key; set",
+    "optim=muon optim/inner=adamw": r"`optim/inner`: nothing.*set what stands in `optim.routes.emb",
+    "optim=lars optim/transforms=[sign]": r"`optim/transforms`: nothing.*in `optim.routes.layers",
+    "optim=muon optim.param_ndim=0": r"`optim.param_ndim`: nothing.*`optim.routes.hidden.param_nd",
+    "optim=lars optim.param_ndim=0": r"`optim.param_ndim`: nothing.*`optim.routes.layers.param_nd",
+    "optim=agc optim.param_ndim=0": r"`optim.param_ndim`: nothing.*`optim.routes.units.param_ndim`",
+    "optim=centralized_sgd optim.param_ndim=0": r"set `optim.routes.units.param_ndim`",
+    "optim=muon +optim.param_ndim=0": r"`param_ndim=0` stands beside routes that all have their",
+    "optim=agc optim.inner.momentum=0.9": r"set `optim.routes.units.inner.momentum`, `optim.route",
+    "optim=muon optim.transforms.ema.decay=0.9": r"set `optim.routes.hidden.transforms.ema.decay`",
+    "optim=muon lr=1": r"`lr`: nothing.*`optim.routes.hidden.inner.lr`, …, or `optim.lr_scale`",
+}
+
+
 class TestBadInput:
+    @pytest.mark.parametrize("command", UNREAD)
+    def test_what_no_route_reads(self, cli: Any, command: str):
+        result = cli(*command.split())
+        assert result.status == 2
+        (line,) = result.err.splitlines()
+        with pytest.raises(ValueError, match=UNREAD[command]):
+            raise ValueError(line)
+
     @pytest.mark.parametrize("override", BAD)
     def test_gets_one_clear_line(self, cli: Any, override: str):
         result = cli(override)
@@ -434,8 +512,9 @@ class TestBadInput:
         result = cli("task=beale", "optim/inner=sgd", "optim/transforms=[]", "optim.inner.lr=10.0")
         assert result.status == 1
         assert (
-            "the run diverged; lower `optim.inner.lr` (= 10.0) or clip the gradient" in result.err
-        )
+            "the run diverged; lower `optim.inner.lr` (= 10) or `optim.lr_scale`, or clip the "
+            "gradient: `optim/transforms=[clip_norm]`"
+        ) in result.err
         summary = result.read("summary.json")
         assert summary["status"] == "failed"
         assert "diverged" in summary["error"]
@@ -447,6 +526,15 @@ class TestBadInput:
         result = cli("task=beale", "optim.inner.lr=1e20", "optim/inner=sgd")
         assert "the run diverged; lower `optim.inner.lr` (= 1e+20)" in result.err
         assert "clip the gradient" not in result.err
+
+    def test_a_divergence_of_a_recipe_names_keys_that_act(self, cli: Any):
+        result = cli("task=beale", "optim=lion", "optim.inner.lr=1e30")
+        assert (
+            "lower `optim.inner.lr` (= 1e+30) or `optim.lr_scale`, or clip the gradient: "
+            "`optim/transforms=[clip_norm,lion_mix,sign,weight_decay]`"
+        ) in result.err
+        result = cli("optim=muon", "optim.routes.hidden.inner.lr=1e30", "trainer.steps=30")
+        assert result.err.endswith("diverged; lower `optim.lr_scale` (rates now: 0.001, 1e+30)\n")
 
     def test_a_failed_run_leaves_no_older_pictures(self, cli: Any):
         folder = cli(*SHORT).folder

@@ -170,6 +170,24 @@ def spectral_vertex(g: np.ndarray) -> np.ndarray:
     return -(u @ v).reshape(g.shape)
 
 
+def matrices(
+    vertex: Callable[[np.ndarray], np.ndarray], shrink: Callable[[np.ndarray], np.ndarray]
+) -> Run:
+    """Steps against the oracle's answer, and projects the singular values of each matrix."""
+
+    def run(layer: nn.Linear, backward: Callable[[], None]) -> None:
+        for _ in range(STEPS):
+            backward()
+            for p in layer.parameters():
+                assert p.grad is not None
+                x = p.detach().numpy() + 1e-3 * vertex(p.grad.numpy())
+                u, s, v = np.linalg.svd(x.reshape(len(x), -1), full_matrices=False)
+                with torch.no_grad():
+                    p.copy_(torch.from_numpy((u * shrink(s)) @ v).view(p.shape))
+
+    return run
+
+
 def torch_optim(name: str, **kwargs: Any) -> Run:
     return by(lambda layer: getattr(torch.optim, name)(layer.parameters(), **kwargs))
 
@@ -202,7 +220,7 @@ REFERENCES: dict[str, Run] = {
     "signum": params(SignSGD, lr=1e-3, momentum=0.9),
     "lion": params(Lion, lr=1e-4),
     "normalized_sgd": rai_optim("L2NormedGradientOptim", param_ndim=None, lr=1e-3),
-    "lars": params(LARS, lr=1.0, trust_coefficient=1e-3),
+    "lars": params(LARS, lr=1.0, trust_coefficient=1e-3, weight_decay=5e-4),
     "lamb": params(Lamb, lr=1e-3, max_grad_norm=0.0),
     "rmsprop_parts": torch_optim("RMSprop", lr=1e-3),
     "adam_parts": torch_optim("Adam"),
@@ -215,12 +233,17 @@ REFERENCES: dict[str, Run] = {
     "ortho_sgd": by(lambda layer: OrthoGrad(torch.optim.SGD(layer.parameters(), lr=1e-3))),
     "lookahead_adam": by(lambda layer: Lookahead(torch.optim.Adam(layer.parameters()))),
     "muon": muon_and_adamw,
-    "agc": with_gradients(clip_units, sgd),
+    "agc": with_gradients(clip_units, lambda m: torch.optim.SGD(m.parameters(), lr=0.1)),
     "centralized_sgd": with_gradients(centralize, sgd),
     "pgd_l1": projected(1e-3, onto_l1_ball, signs_of_largest),
     "pgd_l2": rai_optim("L2ProjectedOptim", epsilon=1.0, lr=1e-3),
     "pgd_linf": rai_optim("LinfProjectedOptim", epsilon=1.0, lr=1e-3),
     "pgd_simplex": projected(1e-3, lambda row: project_by_scipy(row, 1.0), lambda g: g, whole=True),
+    "pgd_topq": projected(1e-3, onto_l1_ball, signs_of_largest),
+    "pgd_box": projected(1e-3, lambda row: row.clip(-1, 1), lambda g: g),
+    "pgd_nonnegative": projected(1e-3, lambda row: np.maximum(row, 0), lambda g: g),
+    "pgd_spectral": matrices(spectral_vertex, lambda s: np.minimum(s, 1)),
+    "pgd_nuclear": matrices(nuclear_vertex, onto_l1_ball),
     "fw_l1": rai_optim("L1FrankWolfe", epsilon=1.0),
     "fw_l2": rai_optim("L2FrankWolfe", epsilon=1.0),
     "fw_linf": rai_optim("LinfFrankWolfe", epsilon=1.0),
@@ -258,6 +281,11 @@ LABELS: dict[str, str] = {
     "pgd_l2": "rai_toolbox.L2ProjectedOptim",
     "pgd_linf": "rai_toolbox.LinfProjectedOptim",
     "pgd_simplex": "SciPy's SLSQP",
+    "pgd_topq": "rai_toolbox's direction, SciPy's SLSQP",
+    "pgd_box": "the textbook loop in NumPy",
+    "pgd_nonnegative": "the textbook loop in NumPy",
+    "pgd_spectral": "the textbook loop with NumPy's SVD",
+    "pgd_nuclear": "NumPy's SVD, SciPy's SLSQP",
     "fw_l1": "rai_toolbox.L1FrankWolfe",
     "fw_l2": "rai_toolbox.L2FrankWolfe",
     "fw_linf": "rai_toolbox.LinfFrankWolfe",
@@ -283,6 +311,8 @@ DIFFERENT: dict[str, dict[str, Any]] = {
 TOLERANCE = {
     "pgd_l1": 1e-5,  # SLSQP stops there
     "pgd_simplex": 1e-5,
+    "pgd_topq": 1e-5,
+    "pgd_nuclear": 1e-5,
     "muon": 1e-3,  # both orthogonalise in bfloat16, which makes steps of rounding errors
     "clipped_adam": 1e-5,  # torch adds 1e-6 to the norm
 }
@@ -291,7 +321,9 @@ TOLERANCE = {
 def error(name: str) -> float:
     """Return the largest difference after `STEPS` steps, relative to the largest parameter."""
     (ours, backward), (theirs, their_backward) = problem(), problem()
-    optim = recipes.build(name, ours.named_parameters(), **DIFFERENT.get(name, {}))
+    head = ("head.weight", torch.zeros(2, 2))  # without it the layer would be the model's head
+    named = [*ours.named_parameters(), head]
+    optim = recipes.build(name, named, **DIFFERENT.get(name, {}))
     for step in range(1, STEPS + 1):
         if name == "lamb":
             optim.param_groups[0]["lr"] = 1e-3 / (1 - 0.9**step)
@@ -320,6 +352,16 @@ def test_every_recipe_cites_its_source():
         recipe = recipes.get(name)
         assert recipe.what
         assert any(character.isdigit() for character in recipe.source)
+
+
+def test_each_says_what_it_is_for():
+    purposes = {name: recipes.get(name).purpose for name in recipes.names()}
+    assert set(purposes.values()) == {"training", "constraints", "attacks"}
+    for name, purpose in purposes.items():
+        assert (purpose == "training") == (not name.startswith(("pgd_", "fw_")))
+    assert {n for n in purposes if purposes[n] == "attacks"} == {
+        "pgd_l1", "pgd_l2", "pgd_linf", "pgd_topq",
+    }  # fmt: skip
 
 
 def test_there_are_enough():

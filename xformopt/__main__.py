@@ -9,6 +9,8 @@ from xformopt.optim import inner_optimizers
 from xformopt.table import inner_rows, recipe_rows, transform_rows
 from xformopt.text import as_text, close_matches
 
+RECIPE = ("recipe", "for", "what", "chain", "inner optimizer")
+
 
 def main() -> int:
     """Print the tables, or all that there is to know of what is named."""
@@ -31,7 +33,7 @@ def _tables() -> str:
             "",
             "Each takes param_ndim and when as well. All about one: python -m xformopt top_q",
             "",
-            as_text(("recipe", "what", "chain", "inner optimizer"), [r[:4] for r in recipe_rows()]),
+            as_text(RECIPE, [row[:5] for row in recipe_rows()]),
             "",
             as_text(("inner optimizer", "settings"), inner_rows()),
         ]
@@ -45,7 +47,10 @@ def _describe(name: str) -> str:
         said.append(_transform(name))
     if name in recipes.names():
         row = next(row for row in recipe_rows() if row.name == name)
-        said.append(f"optim={name}: {row.what}\nchain: {row.chain}\ninner optimizer: {row.inner}")
+        said.append(
+            f"optim={name}: {row.what}\nfor: {row.purpose}\nchain: {row.chain}\n"
+            f"inner optimizer: {row.inner}\npaper: {row.source}"
+        )
     if name in inner_optimizers():
         said.append(f"optim/inner={name}: {dict(inner_rows())[name]}")
     if not said:

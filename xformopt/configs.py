@@ -5,62 +5,10 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra_zen import ZenStore, builds
-from torch.optim import Optimizer
+from omegaconf import MISSING, OmegaConf
 
 from xformopt import recipes, transforms
-from xformopt.optim import (
-    FrankWolfe,
-    ParamTransformingOptimizer,
-    Route,
-    RoutedOptimizer,
-    inner_optimizers,
-)
-from xformopt.optim.inner import ParamGroups
-from xformopt.optim.leftovers import without_leftovers
-from xformopt.transforms.link import Link
-
-
-def make_optimizer(
-    params: ParamGroups,
-    *,
-    inner: Callable[..., Optimizer],
-    transforms: dict[str, Link] | None = None,
-    param_ndim: int | None = -1,
-    grad_scale: float = 1.0,
-    grad_bias: float = 0.0,
-    strict_ndim: bool = False,
-    compile: bool = False,
-    routes: Any = None,
-) -> ParamTransformingOptimizer | RoutedOptimizer:
-    """Build the optimizer that a config of the group `optim` holds.
-
-    A parameter with fewer than `param_ndim` dimensions is one whole item here unless
-    `strict_ndim=True`, so that one `param_ndim` serves a whole model. With `routes`, a mapping
-    name → `Route` or its arguments, `params` are `model.named_parameters()`.
-
-    >>> import torch
-    >>> from xformopt.transforms import sign
-    >>> layer = torch.nn.Linear(2, 3)
-    >>> optim = make_optimizer(
-    ...     layer.parameters(), inner=torch.optim.SGD, transforms={"sign": sign()}, param_ndim=2)
-    >>> list(optim.transforms)
-    ['sign']
-    """
-    settings: dict[str, Any] = {
-        "param_ndim": param_ndim,
-        "grad_scale": grad_scale,
-        "grad_bias": grad_bias,
-        "strict_ndim": strict_ndim,
-        "compile": compile,
-        "transforms": transforms,
-    }
-    inner = without_leftovers(inner)
-    if not routes:
-        return ParamTransformingOptimizer(params, inner, **settings)
-    if not isinstance(routes, dict):
-        raise TypeError(f"`routes` must be a mapping name → rule, got {routes!r}")
-    rules = {name: _as_route(name, route) for name, route in routes.items()}
-    return RoutedOptimizer(params, rules, inner=inner, **settings)
+from xformopt.making import UNREAD, make_optimizer
 
 
 def make_store() -> ZenStore:
@@ -69,10 +17,11 @@ def make_store() -> ZenStore:
     A transform that was defined inside a function is left out: no config can name it.
     """
     store = ZenStore("xformopt", overwrite_ok=True)
-    store(_optim("adam", []), group="optim", name="default")
+    store(_optim("adam", [], "training"), group="optim", name="default")
+    store(_routed(MISSING, "training"), group="optim", name="routed")
     for name in recipes.names():
         store(_recipe(recipes.get(name)), group="optim", name=name)
-    for name, cls in {**inner_optimizers(), "frank_wolfe": FrankWolfe}.items():
+    for name, cls in recipes.inner_classes().items():
         store(_builds(cls, zen_partial=True), group="optim/inner", name=name)
     for name in filter(_is_importable, transforms.names()):
         store(
@@ -114,42 +63,48 @@ def _builds(target: Callable[..., Any], **options: Any) -> Any:
     return builds(target, populate_full_signature=True, hydra_convert="all", **options)
 
 
-def _optim(base: str, chain: list[str], **settings: Any) -> Any:
+def _part(target: Callable[..., Any], *, zen_partial: bool, **settings: Any) -> Any:
+    """A node of a part of a recipe: `recipes.parts` and `recipes.routes` are made of these."""
+    return _builds(target, **settings, **({"zen_partial": True} if zen_partial else {}))
+
+
+def _recipe(recipe: recipes.Recipe) -> Any:
+    if recipe.routes:
+        return _routed(recipes.routes(recipe, _part), recipe.purpose)
+    return _optim(
+        recipe.inner,
+        list(recipe.chain),
+        recipe.purpose,
+        inner=recipe.settings,
+        transforms={name: settings for name, settings in recipe.chain.items() if settings},
+        param_ndim=recipe.param_ndim,
+    )
+
+
+def _optim(base: str, chain: list[str], purpose: str, **settings: Any) -> Any:
     """A node of `optim`; what it sets itself comes last, over the nodes that it names."""
     return _builds(
         make_optimizer,
         zen_partial=True,
+        zen_meta={"purpose": purpose},
         hydra_defaults=[{"inner": base}, {"transforms": chain}, "_self_"],
         **{"inner": {}, "transforms": {}, **settings},
     )
 
 
-def _recipe(recipe: recipes.Recipe) -> Any:
-    return _optim(
-        recipe.inner,
-        list(recipe.chain),
-        inner=recipe.settings,
-        transforms={name: settings for name, settings in recipe.chain.items() if settings},
-        param_ndim=recipe.param_ndim,
-        routes={name: _route(part) for name, part in recipe.routes.items()} or None,
+def _routed(routes: Any, purpose: str) -> Any:
+    """A node of `optim` without the keys that routes of their own inner and chain never read.
+
+    It is a mapping of no type, since configs such as a task's may set `inner.lr` for all recipes.
+    """
+    node = _builds(
+        make_optimizer,
+        zen_partial=True,
+        zen_meta={"purpose": purpose},
+        zen_exclude=UNREAD,
+        routes=routes,
     )
-
-
-def _route(part: recipes.Part) -> Any:
-    chain = {name: _builds(transforms.get(name), **s) for name, s in part.chain.items()}
-    inner = _builds(recipes.inner_class(part.inner), zen_partial=True, **part.settings)
-    return _builds(Route, transforms=chain, inner=inner, **part.rule)
-
-
-def _as_route(name: str, route: Any) -> Route:
-    if isinstance(route, Route):
-        return route
-    if not isinstance(route, dict):
-        raise TypeError(f"`routes.{name}` must be a mapping such as {{ndim: '>=2'}}, got {route!r}")
-    try:
-        return Route(**route)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"`routes.{name}`: {error}") from error
+    return OmegaConf.create(OmegaConf.to_container(OmegaConf.structured(node)))  # type: ignore[arg-type]
 
 
 def _is_importable(name: str) -> bool:

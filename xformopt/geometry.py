@@ -30,7 +30,10 @@ BALLS: dict[str, Ball] = {
     "spectral": Ball(T.spectral_steepest, T.spectral_ball, param_ndim=2),
     "nuclear": Ball(T.nuclear_steepest, T.nuclear_ball, param_ndim=2),
 }
-"""By name; recipes `fw_<name>` step to the oracle's answer by Frank–Wolfe."""
+"""By name; recipes `fw_<name>` step to the oracle's answer, `pgd_<name>` step and project."""
+
+NORMS = ["l1", "l2", "linf", "topq", "spectral", "nuclear"]
+"""The balls of norms, whose oracle's answer is a direction to step along from anywhere."""
 
 CONVEX = [name for name in BALLS if name != "l2_sphere"]
 """The convex ones, on which Frank–Wolfe and projected gradients are sound."""

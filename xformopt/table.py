@@ -32,6 +32,7 @@ class RecipeRow(NamedTuple):
     """What is said of a recipe in a table."""
 
     name: str
+    purpose: str
     what: str
     chain: str
     inner: str
@@ -57,9 +58,11 @@ def markdown(references: Mapping[str, str], parity: Mapping[str, str]) -> str:
     """
     header = ("transform", "what", "formula", "ndim", "laws", "paper")
     rows = [(f"`{r.name}`", r.what, r.formula, r.ndim, r.laws, r.source) for r in transform_rows()]
-    recipe_header = ("recipe", "what", "chain", "inner", "reference", "parity error", "paper")
+    recipe_header = (
+        "recipe", "for", "what", "chain", "inner", "reference", "parity error", "paper",
+    )  # fmt: skip
     recipe_lines = [
-        (f"`{r.name}`", r.what, r.chain, r.inner, references[r.name], parity[r.name], r.source)
+        (f"`{r.name}`", *r[1:5], references[r.name], parity[r.name], r.source)
         for r in recipe_rows()
     ]
     return (
@@ -101,7 +104,9 @@ def _recipe_row(name: str, recipe: recipes.Recipe) -> RecipeRow:
     inners = [_link(part.inner, part.settings) for part in parts]
     if recipe.routes:
         chains = [f"{route}: {chain}" for route, chain in zip(recipe.routes, chains, strict=True)]
-    return RecipeRow(name, recipe.what, "; ".join(chains), "; ".join(inners), recipe.source)
+    return RecipeRow(
+        name, recipe.purpose, recipe.what, "; ".join(chains), "; ".join(inners), recipe.source
+    )
 
 
 def _link(name: str, settings: dict[str, Any]) -> str:

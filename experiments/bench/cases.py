@@ -96,7 +96,7 @@ def compiled_case() -> Case:
 
 
 def _muon(params: list[Tensor]) -> Optimizer:
-    return recipes.build("muon", [(f"layers.{i}.weight", p) for i, p in enumerate(params)])
+    return recipes.build("muon", [(f"layers.{i}.linear.weight", p) for i, p in enumerate(params)])
 
 
 def _peer(cls: Any, peer: str, settings: dict[str, Any], params: list[Tensor]) -> Optimizer:

@@ -20,7 +20,10 @@ class Goal(NamedTuple):
 
 
 class Task(Protocol):
-    """The contract between a task and the loop."""
+    """The contract between a task and the loop.
+
+    `network = False` says that what a task trains is no network, but points, say.
+    """
 
     name: str
     goal: Goal

@@ -18,6 +18,7 @@ from xformopt.optim.saving import by_name, load, own_attributes, pack, unpack
 from xformopt.optim.scheduled import SCHEDULES, STEP, Scheduled, split_schedules
 from xformopt.optim.standard import StandardKeys
 from xformopt.optim.stepping import evaluates_once, step_inside
+from xformopt.schedules import Schedule
 from xformopt.transforms.link import Link, Transforms, as_chain
 
 Group = dict[str, Any]
@@ -93,8 +94,8 @@ class ParamTransformingOptimizer(Optimizer):
         InnerOpt: Callable[..., Optimizer] | Optimizer = SGD,
         *,
         param_ndim: int | None = -1,
-        grad_scale: float = 1.0,
-        grad_bias: float = 0.0,
+        grad_scale: float | Schedule = 1.0,
+        grad_bias: float | Schedule = 0.0,
         transforms: Transforms = None,
         strict_ndim: bool = True,
         compile: bool = False,
@@ -120,7 +121,7 @@ class ParamTransformingOptimizer(Optimizer):
         given = self._standard.translated(defaults or {})
         shared = {**own, **self._chain.defaults(), **given}
         self.inner_opt = build_inner(
-            build, params, numbers, lambda group: self._prepared({**shared, **group})
+            build, params, numbers, lambda group: self._prepared(group, shared)
         )
         if isinstance(self.inner_opt, ParamTransformingOptimizer):
             raise TypeError(
@@ -226,7 +227,7 @@ class ParamTransformingOptimizer(Optimizer):
     def add_param_group(self, param_group: Group) -> None:
         """Add a group, with the defaults of inner and transforming optimizer, checked."""
         is_scaled = "lr" not in param_group and "lr" not in self._following
-        self.inner_opt.add_param_group(self._prepared(param_group))
+        self.inner_opt.add_param_group(self._prepared(param_group, {}))
         try:
             self._take(self.param_groups[-1], is_scaled)
             self._scheduled.note(self.param_groups)
@@ -234,10 +235,10 @@ class ParamTransformingOptimizer(Optimizer):
             del self.param_groups[-1]
             raise
 
-    def _prepared(self, group: Group) -> Group:
-        """Return a group that was given, with numbers where it has schedules."""
-        following = {k: v for k, v in self._following.items() if k not in group}
-        numbers, schedules = split_schedules({**following, **self._standard.translated(group)})
+    def _prepared(self, given: Group, shared: Group) -> Group:
+        """Return a group over what it shares, with numbers where it has schedules."""
+        group = {**self._following, **shared, **self._standard.translated(given)}
+        numbers, schedules = split_schedules(group)
         return {**numbers, SCHEDULES: schedules, STEP: 0} if schedules else numbers
 
     def _take(self, group: Group, is_scaled: bool = False) -> None:

@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from xformopt.optim.roles import ROLES, Role, roles
+from xformopt.text import close_matches
 from xformopt.transforms.link import Transforms
 
 Named = list[tuple[str, Tensor]]
@@ -21,6 +23,8 @@ class Route:
         match: a glob on the whole name, or a regular expression after `re:`; several, any of which
             may hold.
         ndim: a number of dimensions, or a bound such as `">=2"`.
+        role: what a parameter is to its model, or several that it may be: `"embedding"`, `"head"`,
+            `"matrix"`, `"vector"`; see `xformopt.optim.roles`.
         transforms: the chain; None for the optimizer's own.
         inner: the inner optimizer, a class or partial; None for the optimizer's own.
         freeze: take the parameters out of training.
@@ -36,6 +40,7 @@ class Route:
         match: str | list[str] = "*",
         ndim: int | str | None = None,
         *,
+        role: Role | list[Role] | None = None,
         transforms: Transforms = None,
         inner: Callable[..., Optimizer] | None = None,
         freeze: bool = False,
@@ -45,19 +50,26 @@ class Route:
         """Check the rule."""
         self.match = [match] if isinstance(match, str) else list(match)
         self.ndim = ndim
-        self.transforms, self.inner = transforms, inner
+        self.role = [role] if isinstance(role, str) else role
+        self.transforms, self.inner = _without_nones(transforms), inner
         self.freeze, self.optional, self.settings = freeze, optional, settings
         _compare(ndim, 0)
         for pattern in self.match:
             _check_pattern(pattern)
+        for wrong in (r for r in self.role or () if r not in ROLES):
+            hint = close_matches(str(wrong), list(ROLES))
+            raise ValueError(f"`role` of a route must be in {list(ROLES)}, got {wrong!r}; {hint}")
 
-    def takes(self, name: str, ndim: int) -> bool:
+    def takes(self, name: str, ndim: int, role: Role | None = None) -> bool:
         """Return whether the rule holds for a parameter."""
+        if self.role is not None and role not in self.role:
+            return False
         return _compare(self.ndim, ndim) and any(_matches(p, name) for p in self.match)
 
     def __repr__(self) -> str:
         """Show the rule."""
-        parts = [" or ".join(self.match)]
+        parts = [" or ".join(self.match)] if self.match != ["*"] or not self.role else []
+        parts += [f"role {' or '.join(self.role)}"] if self.role else []
         parts += [f"ndim {self.ndim}"] if self.ndim is not None else []
         return ", ".join(parts)
 
@@ -66,7 +78,12 @@ FIELDS = [a for a in inspect.signature(Route).parameters if a != "settings"]
 """What a route has beside the settings of its parameter group."""
 
 
-def assign(params: Iterable[Any], routes: Mapping[str, Route]) -> dict[str, Named]:
+def named(params: nn.Module | Iterable[Any]) -> Iterable[Any]:
+    """Return the named parameters of a module, and anything else as it is."""
+    return list(params.named_parameters()) if isinstance(params, nn.Module) else params
+
+
+def assign(params: nn.Module | Iterable[Any], routes: Mapping[str, Route]) -> dict[str, Named]:
     """Return the parameters that each route takes; the first rule that holds wins.
 
     Raises:
@@ -83,15 +100,22 @@ def assign(params: Iterable[Any], routes: Mapping[str, Route]) -> dict[str, Name
     return {route: taken for route, taken in assigned.items() if taken}
 
 
-def sort_out(params: Iterable[Any], routes: Mapping[str, Route]) -> dict[str, Named]:
-    """Return the parameters that each route takes, of some none; every parameter must be taken."""
+def sort_out(
+    params: nn.Module | Iterable[Any], routes: Mapping[str, Route], *, whole: bool = True
+) -> dict[str, Named]:
+    """Return the parameters that each route takes, of some none; every parameter must be taken.
+
+    `whole` says whether these are all of a model: then its last linear layer is the head.
+    """
+    pairs = list(named(params))
+    if not all(isinstance(item, tuple) and isinstance(item[0], str) for item in pairs):
+        raise TypeError("routes need names: pass the model, or `model.named_parameters()`")
+    found = roles(params if isinstance(params, nn.Module) else pairs, whole=whole)
     assigned: dict[str, Named] = {name: [] for name in routes}
     homeless = []
-    for item in params:
-        if not (isinstance(item, tuple) and isinstance(item[0], str)):
-            raise TypeError("routes need names: pass `model.named_parameters()` as `params`")
-        name, param = item
-        taker = next((r for r, route in routes.items() if route.takes(name, param.ndim)), None)
+    for name, param in pairs:
+        takers = (r for r, route in routes.items() if route.takes(name, param.ndim, found[name]))
+        taker = next(takers, None)
         if taker is None:
             homeless.append(f"{name} {tuple(param.shape)}")
         else:
@@ -101,6 +125,13 @@ def sort_out(params: Iterable[Any], routes: Mapping[str, Route]) -> dict[str, Na
             f"no route takes {', '.join(homeless)}; add a last route that takes the rest: Route()"
         )
     return assigned
+
+
+def _without_nones(transforms: Transforms) -> Transforms:
+    """Leave out links that are None, as a config takes one away."""
+    if not isinstance(transforms, Mapping):
+        return transforms
+    return {str(name): link for name, link in transforms.items() if link is not None}
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import LBFGS, SGD, Optimizer
 
 from xformopt.optim.bound import Bound
@@ -26,7 +26,7 @@ class RoutedOptimizer(Optimizer):
     `zero_grad`, `state_dict` and `load_state_dict` see one optimizer.
 
     Args:
-        params: `model.named_parameters()`, or the model.
+        params: the model, or `model.named_parameters()`.
         routes: an ordered mapping name → route.
         inner: the inner optimizer of routes that name none; SGD if None.
         transforms: the chain of routes that name none; its links over all gradients, such as
@@ -54,7 +54,7 @@ class RoutedOptimizer(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[tuple[str, Tensor]] | torch.nn.Module,
+        params: nn.Module | Iterable[tuple[str, Tensor]],
         routes: Mapping[str, Route],
         *,
         inner: Callable[..., Optimizer] | None = None,
@@ -63,8 +63,6 @@ class RoutedOptimizer(Optimizer):
         **settings: Any,
     ) -> None:
         """Assign the parameters and build an optimizer for each route."""
-        if isinstance(params, torch.nn.Module):
-            params = params.named_parameters()
         assigned = assign(params, routes)
         chain = as_chain(transforms)
         self.common = {n: link for n, link in chain.items() if link.transform.scope == "optimizer"}
@@ -154,7 +152,7 @@ class RoutedOptimizer(Optimizer):
         if any(id(p[1] if isinstance(p, tuple) else p) in held for p in params):
             raise ValueError("some parameters of the group are in a route already")
         if "route" not in param_group:
-            for name, taken in sort_out(params, self.routes).items():
+            for name, taken in sort_out(params, self.routes, whole=False).items():
                 if taken:
                     self._add_to(name, {**param_group, "params": taken, "route": name})
             return
@@ -230,7 +228,7 @@ class RoutedOptimizer(Optimizer):
 
     def _row(self, name: str, inner: str, chain: str, named: Named) -> tuple[str, ...]:
         shapes = dict.fromkeys(str(tuple(p.shape)) for _, p in named)
-        names = ", ".join(n for n, _ in named[:3]) + (f", … {len(named)}" if named[3:] else "")
+        names = ", ".join(_patterns(name for name, _ in named))
         entries = str(sum(p.numel() for _, p in named))
         return name, repr(self.routes[name]), inner, chain, names, entries, " ".join(shapes)
 
@@ -254,6 +252,15 @@ class RoutedOptimizer(Optimizer):
         self.defaults = {}
         self.state = self.state
         super().__setstate__({})
+
+
+def _patterns(names: Iterable[str]) -> list[str]:
+    """Return the names; those that differ in numbers alone once, as `blocks.*.weight (12)`."""
+    like: dict[str, list[str]] = {}
+    for name in names:
+        pattern = ".".join("*" if part.isdigit() else part for part in name.split("."))
+        like.setdefault(pattern, []).append(name)
+    return [f"{k} ({len(held)})" if held[1:] else held[0] for k, held in like.items()]
 
 
 def _freeze(named: Named) -> None:
@@ -291,7 +298,7 @@ def _refuse_unread(
     unread = {
         "inner": inner is not None and all(route.inner for route in trained.values()),
         "transforms": transforms and all(r.transforms is not None for r in trained.values()),
-        "param_ndim": "param_ndim" in settings
+        "param_ndim": settings.get("param_ndim", -1) != -1
         and all("param_ndim" in route.settings for route in trained.values()),
         "lr": "lr" in settings and all(_sets(route, "lr") for route in trained.values()),
     }

@@ -1,0 +1,128 @@
+"""The optimizer that keyword arguments describe, as a config holds them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from xformopt.optim import ParamTransformingOptimizer, Route, RoutedOptimizer
+from xformopt.optim.inner import ParamGroups
+from xformopt.optim.leftovers import without_leftovers
+from xformopt.optim.route import named
+from xformopt.transforms.link import INHERIT, Link, as_chain
+
+UNREAD = ("inner", "transforms", "param_ndim")
+"""What is read only where there are no routes, or a route that has none of its own."""
+
+DEFAULT_NDIM = -1
+
+
+def make_optimizer(
+    params: nn.Module | ParamGroups,
+    *,
+    inner: Callable[..., Optimizer] | None = None,
+    transforms: Mapping[str, Link | None] | None = None,
+    param_ndim: int | None = DEFAULT_NDIM,
+    grad_scale: float = 1.0,
+    grad_bias: float = 0.0,
+    lr_scale: float = 1.0,
+    strict_ndim: bool = False,
+    compile: bool = False,
+    routes: Any = None,
+) -> ParamTransformingOptimizer | RoutedOptimizer:
+    """Build the optimizer that a config of the group `optim` holds.
+
+    A parameter with fewer than `param_ndim` dimensions is one whole item here unless
+    `strict_ndim=True`, so that one `param_ndim` serves a whole model. A link that is None is left
+    out. With `routes`, a mapping name → `Route` or its arguments, `params` are the model or
+    `model.named_parameters()`; what no route would read is refused.
+
+    >>> import torch
+    >>> from xformopt.transforms import sign
+    >>> layer = torch.nn.Linear(2, 3)
+    >>> optim = make_optimizer(
+    ...     layer.parameters(), inner=torch.optim.SGD, transforms={"sign": sign()}, param_ndim=2)
+    >>> list(optim.transforms)
+    ['sign']
+    """
+    chain = _links(transforms or {})
+    settings: dict[str, Any] = {
+        "param_ndim": param_ndim,
+        "grad_scale": grad_scale,
+        "grad_bias": grad_bias,
+        "strict_ndim": strict_ndim,
+        "compile": compile,
+        "transforms": chain,
+        "standard_keys": True,
+        **({"lr_scale": lr_scale} if lr_scale != 1.0 else {}),
+    }
+    inner = inner and without_leftovers(inner)
+    if not routes:
+        if inner is None:
+            raise ValueError("`inner` must be an optimizer class or a partial of one, got None")
+        return ParamTransformingOptimizer(named(params), inner, **settings)
+    if not isinstance(routes, Mapping):
+        raise TypeError(f"`routes` must be a mapping name → rule, got {routes!r}")
+    rules = {name: _as_route(name, route) for name, route in routes.items()}
+    _refuse_unread(rules, inner, chain, param_ndim)
+    return RoutedOptimizer(params, rules, **({"inner": inner} if inner else {}), **settings)
+
+
+def _links(transforms: Mapping[str, Any]) -> dict[str, Link]:
+    for name, link in transforms.items():
+        if isinstance(link, Mapping):
+            raise TypeError(
+                f"`transforms.{name}` must be a link, got {link!r}: settings of a link that is not "
+                f"in the chain; name it there, `optim/transforms=[…,{name}]`, or keep them in an "
+                "option of your own built on ours, conf/optim/transforms/mine.yaml (see the README)"
+            )
+    return {str(name): link for name, link in transforms.items() if link is not None}
+
+
+def _as_route(name: str, route: Any) -> Route:
+    if isinstance(route, Route):
+        return route
+    if not isinstance(route, Mapping):
+        raise TypeError(f"`routes.{name}` must be a mapping such as {{ndim: '>=2'}}, got {route!r}")
+    try:
+        return Route(**route)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"`routes.{name}`: {error}") from error
+
+
+def _refuse_unread(rules: dict[str, Route], inner: Any, chain: dict[str, Link], ndim: Any) -> None:
+    """Refuse what stands beside routes that all have their own."""
+    live = {name: route for name, route in rules.items() if not route.freeze}
+    if not live:
+        return
+    without = [name for name, route in live.items() if route.inner is None]
+    if inner is None and without:
+        raise ValueError(f"route `{without[0]}` has no `inner`, and none stands beside the routes")
+    links = {name: link for name, link in chain.items() if link.transform.scope == "item"}
+    own_chain = all(route.transforms is not None for route in live.values())
+    reads_ndim = any(_reads_ndim(route, links) for route in live.values())
+    said = " stands beside routes that all have their own, so that nothing reads it"
+    if inner is not None and not without:
+        raise ValueError(f"`inner`{said}; set {_keys(live, 'inner')}, or `lr_scale` for all")
+    if links and own_chain:
+        raise ValueError(f"`transforms`{said}: {[*links]}; set {_keys(live, 'transforms')}")
+    if ndim != DEFAULT_NDIM and not reads_ndim:
+        chains = {name: route for name, route in live.items() if route.transforms}
+        raise ValueError(f"`param_ndim={ndim}`{said}; set {_keys(chains or live, 'param_ndim')}")
+
+
+def _reads_ndim(route: Route, shared: dict[str, Link]) -> bool:
+    """Return whether a route takes the `param_ndim` that stands beside the routes."""
+    if "param_ndim" in route.settings:
+        return False
+    own = route.transforms
+    links = shared.values() if own is None else as_chain(own).values()
+    return any(
+        not link.transform.elementwise and link.settings["param_ndim"] == INHERIT for link in links
+    )
+
+
+def _keys(routes: dict[str, Route], key: str) -> str:
+    shown = [f"`routes.{name}.{key}`" for name in [*routes][:3]]
+    return ", ".join(shown) + (", …" if len(routes) > 3 else "")

@@ -1,0 +1,122 @@
+"""Published optimizers for training, each as a chain and an inner optimizer."""
+
+from xformopt.recipes.recipe import Recipe, RecipeRoute
+
+UNITS = {"ndim": ">=2", "param_ndim": -1, "optional": True}
+REST = {"optional": True}
+
+TRAINING: dict[str, Recipe] = {
+    "sgd_momentum": Recipe(
+        "SGD with heavy-ball momentum", {"momentum": {}}, "Polyak 1964", settings={"lr": 1e-2}
+    ),
+    "sign_sgd": Recipe("the sign of the gradient", {"sign": {}}, "Bernstein et al. 2018"),
+    "signum": Recipe(
+        "the sign of the moving average", {"ema": {}, "sign": {}}, "Bernstein et al. 2018"
+    ),
+    "lion": Recipe(
+        "the sign of a mix of gradient and average",
+        {"lion_mix": {}, "sign": {}, "weight_decay": {"weight": 0.0}},
+        "Chen et al. 2023, arXiv:2302.06675",
+        settings={"lr": 1e-4},
+    ),
+    "normalized_sgd": Recipe(
+        "each gradient over its norm",
+        {"l2_norm": {}},
+        "Hazan et al. 2015, arXiv:1507.02030",
+        param_ndim=None,
+    ),
+    "lars": Recipe(
+        "SGD with layer-wise rates, weight decay within them",
+        {},
+        "You et al. 2017, arXiv:1708.03888",
+        routes={
+            "layers": RecipeRoute(
+                {"ndim": ">=2", "param_ndim": None, "optional": True},
+                {"lars_scale": {}, "momentum": {}},
+                settings={"lr": 1.0},
+            ),
+            "vectors": RecipeRoute(REST, {"momentum": {}}, settings={"lr": 1.0}),
+        },
+    ),
+    "lamb": Recipe(
+        "Adam with layer-wise rates",
+        {"adam": {"eps": 1e-6}, "weight_decay": {}, "trust_ratio": {}},
+        "You et al. 2020, arXiv:1904.00962",
+        param_ndim=None,
+    ),
+    "rmsprop_parts": Recipe("RMSProp from parts", {"rms": {}}, "Tieleman & Hinton 2012"),
+    "adam_parts": Recipe("Adam from parts", {"adam": {}}, "Kingma & Ba 2015, arXiv:1412.6980"),
+    "adamw_parts": Recipe(
+        "AdamW from parts",
+        {"adam": {}, "weight_decay": {}},
+        "Loshchilov & Hutter 2019, arXiv:1711.05101",
+    ),
+    "cautious_adamw": Recipe(
+        "AdamW without the entries that turn against the gradient",
+        {"adam": {}, "cautious": {}, "weight_decay": {}},
+        "Liang et al. 2024, arXiv:2411.16085",
+        param_ndim=None,
+    ),
+    "clipped_adam": Recipe(
+        "Adam on gradients clipped item by item",
+        {"clip_norm": {}},
+        "after Pascanu et al. 2013, who clip one norm over all",
+        inner="adam",
+    ),
+    "grokfast_adamw": Recipe(
+        "AdamW on gradients with their slow part amplified",
+        {"grokfast": {}},
+        "Lee et al. 2024, arXiv:2405.20233",
+        inner="adamw",
+    ),
+    "ortho_sgd": Recipe(
+        "SGD off the direction of the parameter",
+        {"orthogonal_to_param": {}},
+        "Prieto et al. 2025, arXiv:2501.04697",
+        param_ndim=None,
+    ),
+    "lookahead_adam": Recipe(
+        "Adam with slow weights", {"lookahead": {}}, "Zhang et al. 2019", inner="adam"
+    ),
+    "muon": Recipe(
+        "orthogonalised momentum for matrices and kernels, AdamW for embeddings, the output layer "
+        "and vectors",
+        {},
+        "Jordan et al. 2024",
+        routes={
+            "embeddings": RecipeRoute({"role": "embedding", "optional": True}, {}, "adamw"),
+            "head": RecipeRoute({"role": "head", "optional": True}, {}, "adamw"),
+            "hidden": RecipeRoute(
+                {"role": "matrix", "param_ndim": None, "optional": True},
+                {
+                    "ema": {"decay": 0.95, "nesterov": True},
+                    "orthogonalize": {"scale": "muon", "dtype": "bfloat16"},
+                    "weight_decay": {},
+                },
+                "sgd",
+                {"lr": 0.02},
+            ),
+            "rest": RecipeRoute(REST, {}, "adamw"),
+        },
+    ),
+    "agc": Recipe(
+        "SGD with gradients clipped to a share of each unit's norm",
+        {},
+        "Brock et al. 2021, arXiv:2102.06171",
+        routes={
+            "units": RecipeRoute(UNITS, {"adaptive_clip": {}}, settings={"lr": 0.1}),
+            "vectors": RecipeRoute(
+                {**REST, "param_ndim": None}, {"adaptive_clip": {}}, settings={"lr": 0.1}
+            ),
+        },
+    ),
+    "centralized_sgd": Recipe(
+        "SGD on gradients of mean zero",
+        {},
+        "Yong et al. 2020, arXiv:2004.01461",
+        routes={
+            "units": RecipeRoute(UNITS, {"centralize": {}}),
+            "vectors": RecipeRoute(REST, {}),
+        },
+    ),
+}

@@ -1,0 +1,75 @@
+"""What should be said of an optimizer: settings that do nothing, or not what they seem to."""
+
+from typing import Any
+
+from torch.optim import Optimizer
+
+from xformopt.optim import ParamTransformingOptimizer
+from xformopt.transforms.link import INHERIT
+
+DEFAULT_NDIM = -1
+HOOKS = ("_pre_step_transform_", "_post_step_transform_")
+
+
+def remarks(optimizer: Optimizer) -> list[str]:
+    """Return a line for each `param_ndim` on which nothing depends, or that is too large.
+
+    >>> import torch
+    >>> from xformopt import transforms as T
+    >>> x = [torch.zeros(2, 3)]
+    >>> remarks(ParamTransformingOptimizer(x, transforms=[T.sign()], param_ndim=1))
+    ['`param_ndim=1`: nothing depends on it, since every link acts entry by entry or has its own']
+    """
+    parts: dict[str, Any] = getattr(optimizer, "optimizers", {"": optimizer})
+    return [
+        f"route `{route}`: {line}" if route else line
+        for route, part in parts.items()
+        if isinstance(part, ParamTransformingOptimizer)
+        for line in _of(part)
+    ]
+
+
+def _of(optimizer: ParamTransformingOptimizer) -> list[str]:
+    chosen: dict[Any, list[str]] = {}
+    for group in optimizer.param_groups:
+        chosen.setdefault(group["param_ndim"], []).extend(_small(group))
+    if not _reads_ndim(optimizer):
+        return [
+            f"`param_ndim={ndim}`: nothing depends on it, since {_why(optimizer)}"
+            for ndim in chosen
+            if ndim != DEFAULT_NDIM
+        ]
+    return [
+        f"`param_ndim={ndim}`: taken whole, having fewer dimensions: {_few(small)}"
+        for ndim, small in chosen.items()
+        if small
+    ]
+
+
+def _why(optimizer: ParamTransformingOptimizer) -> str:
+    if not optimizer.transforms:
+        return "there is no link"
+    return "every link acts entry by entry or has its own"
+
+
+def _reads_ndim(optimizer: ParamTransformingOptimizer) -> bool:
+    if any(
+        getattr(type(optimizer), h) is not getattr(ParamTransformingOptimizer, h) for h in HOOKS
+    ):
+        return True
+    return any(
+        link.transform.scope == "item"
+        and not link.transform.elementwise
+        and link.settings["param_ndim"] == INHERIT
+        for link in optimizer.transforms.values()
+    )
+
+
+def _small(group: dict[str, Any]) -> list[str]:
+    least = abs(group["param_ndim"] or 0)
+    names = group.get("param_names") or [f"a tensor {tuple(p.shape)}" for p in group["params"]]
+    return [n for n, p in zip(names, group["params"], strict=True) if p.ndim < least]
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f", … ({len(names)})" if names[3:] else "")
