@@ -43,7 +43,7 @@ class TestProjecting:
         optim = ParamTransformingOptimizer(
             model, Adam, lr=0.1, transforms=[T.momentum(), T.l2_ball(), T.param_ema()]
         )
-        state = get_optimizer_state_dict(model, optim)
+        state: Any = get_optimizer_state_dict(model, optim)
         assert all(torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
         assert optim.state[model.weight]["param_ema"]["step"] == 0
         assert "momentum" in state["state"]["weight"]
@@ -166,10 +166,16 @@ class TestGroups:
     @pytest.mark.parametrize(
         ("beside", "said"),
         [
-            ({"inner": Adam}, "`inner` beside `routes` is read by no route"),
-            ({"transforms": [T.sign()]}, "`transforms` beside `routes` is read by no route"),
-            ({"lr": 0.1}, "`lr` beside `routes` is read by no route.*or `lr_scale`"),
-            ({"param_ndim": 1}, "`param_ndim` beside `routes` is read by no route"),
+            ({"inner": Adam}, "`inner` stands beside routes .* set `routes.all.inner`"),
+            (
+                {"transforms": [T.sign()]},
+                "`transforms` stands .* set `routes.all.transforms`",
+            ),
+            ({"lr": 0.1}, "`lr` stands beside routes .* or `lr_scale` for all"),
+            (
+                {"param_ndim": 1},
+                "`param_ndim=1` stands .* set `routes.all.param_ndim`",
+            ),
         ],
     )
     def test_beside_routes_that_have_their_own(self, beside: dict[str, Any], said: str):
@@ -183,7 +189,7 @@ SVD = ["spectral_steepest", "nuclear_steepest", "spectral_ball", "nuclear_ball",
 
 @pytest.mark.parametrize("name", SVD)
 def test_nan_names_transform_and_parameter(name: str):
-    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    model: Any = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     optim = ParamTransformingOptimizer(
         model, lr=0.1, transforms=[transforms.get(name)()], param_ndim=2, strict_ndim=False
     )
@@ -227,7 +233,8 @@ def test_every_transform_runs_after_the_step_too(name: str):
     x = torch.ones(3, 4, requires_grad=True)
     x.grad = torch.ones(3, 4)
     resources = [k for k, s in made.settings.items() if s.is_resource]
-    link = made(when="post", **{k: torch.Generator().manual_seed(0) for k in resources})
+    own: dict[str, Any] = {k: torch.Generator().manual_seed(0) for k in resources}
+    link = made(when="post", **own)
     optim = ParamTransformingOptimizer([x], lr=0.1, transforms=[link])
     optim.step()
     optim.project()

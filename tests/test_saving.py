@@ -4,6 +4,7 @@ import copy
 import gc
 import io
 import pickle
+from collections import OrderedDict
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,8 @@ from xformopt.schedules import linear
 
 def network() -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    layers = {"body": nn.Linear(3, 4), "bend": nn.Tanh(), "head": nn.Linear(4, 2)}
+    return nn.Sequential(OrderedDict(layers))
 
 
 def step(optimizer: Any, params: Any, seed: int = 0, count: int = 1) -> None:
@@ -96,8 +98,8 @@ class Reordered(nn.Module):
 
     def __init__(self, model: nn.Sequential) -> None:
         super().__init__()
-        for name in ("2", "0"):
-            self.add_module(name, copy.deepcopy(model[int(name)]))
+        for name in ("head", "body"):
+            self.add_module(name, copy.deepcopy(model.get_submodule(name)))
 
 
 BUILDS: dict[str, Any] = {
@@ -137,8 +139,8 @@ class TestByName:
 
     def test_other_names_are_refused(self):
         optim = BUILDS["chain"](network())
-        smaller = nn.Sequential(nn.Linear(3, 4))
-        with pytest.raises(ValueError, match=r"other parameters.*\['2.bias', '2.weight'\]"):
+        smaller = nn.Sequential(OrderedDict({"body": nn.Linear(3, 4)}))
+        with pytest.raises(ValueError, match=r"other parameters.*\['head.bias', 'head.weight'\]"):
             BUILDS["chain"](smaller).load_state_dict(optim.state_dict())
 
     def test_none_in_common_loads_by_order_as_torch_does(self):
@@ -221,20 +223,19 @@ class TestStateDtype:
 def test_every_state_is_kept_as_of_float32(name: str, dtype: torch.dtype):
     """The buffers of a half-precision parameter are those of a float32 one with its gradients."""
     made = transforms.get(name)
-    narrow = [torch.ones(2, 3, dtype=dtype), torch.ones(3, dtype=dtype)]
-    wide = [p.float() for p in narrow]
     resources = [k for k, s in made.settings.items() if s.is_resource]
-    for params in (narrow, wide):
-        own = {k: seeded() for k in resources}
+
+    def buffers(params: list[Tensor]) -> list[Tensor]:
+        own: dict[str, Any] = {k: seeded() for k in resources}
         optim = ParamTransformingOptimizer(params, lr=0.0, transforms=[made(**own)])
         step_alike(optim, params, dtype)
-        held = [[b for b in optim.state[p][name].values() if b.ndim] for p in params]
-        if params is narrow:
-            kept = held
-    for ours, theirs in zip(kept, held, strict=True):
-        for a, b in zip(ours, theirs, strict=True):
-            assert a.dtype == torch.float32
-            torch.testing.assert_close(a, b)
+        return [b for p in params for b in optim.state[p][name].values() if b.ndim]
+
+    narrow = [torch.ones(2, 3, dtype=dtype), torch.ones(3, dtype=dtype)]
+    wide = [p.float() for p in narrow]
+    for a, b in zip(buffers(narrow), buffers(wide), strict=True):
+        assert a.dtype == torch.float32
+        torch.testing.assert_close(a, b)
 
 
 def step_alike(optimizer: Any, params: list[Tensor], dtype: torch.dtype) -> None:
@@ -286,5 +287,5 @@ class TestLeaks:
 
 def test_a_partial_keeps_its_names():
     optim = ParamTransformingOptimizer(network(), partial(SGD, lr=0.1), transforms=[T.sign()])
-    names = ["0.weight", "0.bias", "2.weight", "2.bias"]
+    names = ["body.weight", "body.bias", "head.weight", "head.bias"]
     assert optim.state_dict()["param_groups"][0]["param_names"] == names

@@ -214,7 +214,7 @@ class TestPlainKeys:
         fall = linear(0.4, 0.0, steps=4)
         builds: list[Any] = [
             lambda: ParamTransformingOptimizer([x], SGD, lr=fall),
-            lambda: ParamTransformingOptimizer([x], partial(SGD, lr=fall)),
+            lambda: ParamTransformingOptimizer([x], partial(SGD, **{"lr": fall})),
             lambda: ParamTransformingOptimizer([{"params": [x], "lr": fall}], SGD),
             lambda: ParamTransformingOptimizer([x], SGD, lr=lambda step: 0.4 - 0.1 * step),
             lambda: RoutedOptimizer([("x", x)], {"all": Route(lr=fall)}),

@@ -10,10 +10,10 @@ from torch.optim import LBFGS, SGD, Optimizer
 from xformopt.optim.bound import Bound
 from xformopt.optim.buckets import Buckets, Given
 from xformopt.optim.core import ParamTransformingOptimizer
-from xformopt.optim.inner import unpacked
 from xformopt.optim.route import FIELDS, Named, Route, assign, sort_out
 from xformopt.optim.saving import by_name, load, pack, unpack
 from xformopt.optim.stepping import step_inside
+from xformopt.optim.unread import refuse_unread, sets
 from xformopt.schedules import Schedule
 from xformopt.text import as_text, close_matches
 from xformopt.transforms.link import Link, Transforms, as_chain
@@ -68,7 +68,7 @@ class RoutedOptimizer(Optimizer):
         self.common = {n: link for n, link in chain.items() if link.transform.scope == "optimizer"}
         _refuse_schedules(self.common)
         transforms = {name: link for name, link in chain.items() if name not in self.common}
-        _refuse_unread(routes, inner, transforms, settings)
+        refuse_unread(routes, inner, transforms, settings)
         settings["strict_ndim"] = strict_ndim
         self.routes = dict(routes)
         self.frozen = {name: taken for name, taken in assigned.items() if routes[name].freeze}
@@ -290,32 +290,6 @@ def _of(route: str, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [group for group in groups if group.get("route") == route]
 
 
-def _refuse_unread(
-    routes: Mapping[str, Route], inner: Any, transforms: Any, settings: Mapping[str, Any]
-) -> None:
-    """Refuse what stands beside the routes where each of them has its own."""
-    trained = {name: route for name, route in routes.items() if not route.freeze}
-    unread = {
-        "inner": inner is not None and all(route.inner for route in trained.values()),
-        "transforms": transforms and all(r.transforms is not None for r in trained.values()),
-        "param_ndim": settings.get("param_ndim", -1) != -1
-        and all("param_ndim" in route.settings for route in trained.values()),
-        "lr": "lr" in settings and all(_sets(route, "lr") for route in trained.values()),
-    }
-    for key, is_unread in unread.items():
-        if is_unread:
-            raise ValueError(
-                f"`{key}` beside `routes` is read by no route, since each has its own; set it there"
-                f", `routes.{next(iter(trained))}`" + (", or `lr_scale`" if key == "lr" else "")
-            )
-
-
-def _sets(route: Route, key: str) -> bool:
-    """Return whether a route sets a key of its inner optimizer, itself or by a partial."""
-    own = unpacked(route.inner, {})[1] if route.inner else {}
-    return key in route.settings or key in own
-
-
 def _refuse_unknown(route: str, optimizer: ParamTransformingOptimizer, group: Any) -> None:
     known = {*optimizer.defaults, *optimizer.transforms, "params", "param_names", "route"}
     for key in group:
@@ -334,7 +308,7 @@ def _build(
     settings: dict[str, Any],
 ) -> ParamTransformingOptimizer:
     own = {**route.settings, **added}
-    shared = {k: v for k, v in settings.items() if not (route.inner and _sets(route, k))}
+    shared = {k: v for k, v in settings.items() if not (route.inner and sets(route, k))}
     shared.update({k: own.pop(k) for k in ("param_ndim", "strict_ndim") if k in own})
     group = {"params": taken, "route": name, **own}
     try:
