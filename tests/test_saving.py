@@ -11,6 +11,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
 from torch.optim import SGD, Adam
 
 from xformopt import ParamTransformingOptimizer, recipes, testing, transforms
@@ -21,7 +26,7 @@ from xformopt.schedules import linear
 
 def network() -> nn.Sequential:
     torch.manual_seed(0)
-    layers = {"body": nn.Linear(3, 4), "bend": nn.Tanh(), "head": nn.Linear(4, 2)}
+    layers = {"stem": nn.Linear(3, 3), "body": nn.Linear(3, 4), "head": nn.Linear(4, 2)}
     return nn.Sequential(OrderedDict(layers))
 
 
@@ -94,11 +99,11 @@ class TestGenerators:
 
 
 class Reordered(nn.Module):
-    """The layers of `network`, registered the other way round, under the same names."""
+    """The layers of `network`, registered in another order, under the same names."""
 
     def __init__(self, model: nn.Sequential) -> None:
         super().__init__()
-        for name in ("head", "body"):
+        for name in ("body", "stem", "head"):
             self.add_module(name, copy.deepcopy(model.get_submodule(name)))
 
 
@@ -137,9 +142,30 @@ class TestByName:
         for key, value in model.state_dict().items():
             assert torch.equal(value, other.state_dict()[key]), key
 
+    @pytest.mark.parametrize("flat", [False, True])
+    @pytest.mark.parametrize("name", ["chain", "muon", "lars"])
+    def test_distributed_checkpoints_too(self, name: str, flat: bool):
+        options = StateDictOptions(flatten_optimizer_state_dict=flat)
+        model = network()
+        other = Reordered(model)
+        optim, twin = BUILDS[name](model), BUILDS[name](other)
+        for count in range(3):
+            give_by_name(model, count)
+            optim.step()
+        other.load_state_dict(model.state_dict())
+        saved = get_optimizer_state_dict(model, optim, options=options)
+        set_optimizer_state_dict(other, twin, copy.deepcopy(saved), options=options)
+        for count in range(3, 6):
+            for m, o in ((model, optim), (other, twin)):
+                give_by_name(m, count)
+                o.step()
+        for key, value in model.state_dict().items():
+            assert torch.equal(value, other.state_dict()[key]), key
+
     def test_other_names_are_refused(self):
         optim = BUILDS["chain"](network())
-        smaller = nn.Sequential(OrderedDict({"body": nn.Linear(3, 4)}))
+        layers = {"stem": nn.Linear(3, 3), "body": nn.Linear(3, 4)}
+        smaller = nn.Sequential(OrderedDict(layers))
         with pytest.raises(ValueError, match=r"other parameters.*\['head.bias', 'head.weight'\]"):
             BUILDS["chain"](smaller).load_state_dict(optim.state_dict())
 
@@ -254,9 +280,10 @@ def test_wrong_state_dtypes_are_refused():
 
 
 class TestLeaks:
-    def size(self, optimizer: Any) -> int:
+    def size(self, optimizer: Any) -> tuple[int, int]:
+        """How many plans there are, and what the optimizer itself holds, to some bytes."""
         plans = sum(map(len, optimizer._chain.buckets.plans.values()))
-        return plans + len(pickle.dumps(optimizer)) // 100
+        return plans, len(pickle.dumps(optimizer))
 
     def test_loads_leave_nothing(self):
         model = network()
@@ -282,10 +309,11 @@ class TestLeaks:
             del optim.param_groups[-1], added
             gc.collect()
             counts.append(self.size(optim))
-        assert counts[-1] == counts[20]
+        assert counts[-1][0] == counts[20][0]
+        assert counts[-1][1] - counts[20][1] < 100
 
 
 def test_a_partial_keeps_its_names():
     optim = ParamTransformingOptimizer(network(), partial(SGD, lr=0.1), transforms=[T.sign()])
-    names = ["body.weight", "body.bias", "head.weight", "head.bias"]
+    names = [f"{layer}.{key}" for layer in ("stem", "body", "head") for key in ("weight", "bias")]
     assert optim.state_dict()["param_groups"][0]["param_names"] == names

@@ -62,17 +62,17 @@ def unpack(
 def by_name(groups: list[Group], state_dict: StateDict) -> StateDict:
     """Return a state dict in the order of `groups`, where all parameters have names on both sides.
 
+    A distributed checkpoint has sorted it already: it has names in the place of numbers.
+
     Raises:
         ValueError: where some names are the same, but not those of each group.
     """
     saved = state_dict["param_groups"]
-    if not all("param_names" in group for group in (*groups, *saved)):
-        return state_dict
+    named = all("param_names" in group for group in (*groups, *saved))
+    in_our_order = any(isinstance(i, str) for group in saved for i in group["params"])
+    if not named or in_our_order or not _names(groups) & _names(saved):
+        return {**state_dict, "param_groups": _with_our_names(groups, saved)}
     found = {_key(group): group for group in saved}
-    if [_key(group) for group in groups if _key(group) in found] == [] and not (
-        _names(groups) & _names(saved)
-    ):
-        return state_dict
     missing = next((group for group in groups if _key(group) not in found), None)
     if missing is not None or len(found) != len(groups):
         where = (missing or groups[0]).get("route")
@@ -133,6 +133,14 @@ def _check_same_chain(
 
 def _settings(group: Group) -> Group:
     return {k: v for k, v in group.items() if k != "params"}
+
+
+def _with_our_names(groups: list[Group], saved: list[Group]) -> list[Group]:
+    """Return saved groups with the names that these have, where there are as many."""
+    if len(groups) != len(saved):
+        return saved
+    held = [{k: ours[k] for k in ("param_names",) if k in ours} for ours in groups]
+    return [{**theirs, **names} for theirs, names in zip(saved, held, strict=True)]
 
 
 def _key(group: Group) -> Hashable:

@@ -21,7 +21,7 @@ from xformopt.text import close_matches
 SHARED = ("param_ndim", "grad_scale", "grad_bias", "strict_ndim", "compile", "lr_scale")
 """The settings of the core, which a recipe takes beside those of its inner optimizer."""
 
-Part = Recipe | RecipeRoute
+Composed = Recipe | RecipeRoute
 """What has a chain and an inner optimizer."""
 
 
@@ -38,7 +38,7 @@ def inner_classes() -> dict[str, type[Optimizer]]:
     return {**inner_optimizers(), "frank_wolfe": FrankWolfe}
 
 
-def parts(recipe: Part, make: Make) -> dict[str, Any]:
+def parts(recipe: Composed, make: Make) -> dict[str, Any]:
     """Return the chain and the inner optimizer of a recipe or route, made by `make`."""
     chain = {
         name: make(transforms.get(name), zen_partial=False, **settings)
@@ -98,7 +98,7 @@ def call(target: Callable[..., Any], *, zen_partial: bool, **settings: Any) -> A
     return partial(target, **settings) if zen_partial else target(**settings)
 
 
-def _changed(recipe: Part, chain: Chain, settings: Mapping[str, Any]) -> Any:
+def _changed(recipe: Composed, chain: Chain, settings: Mapping[str, Any]) -> Any:
     """Return a recipe or route with other settings, each where it is read."""
     own = {
         f"{name}.{key}": value
@@ -114,19 +114,19 @@ def _changed(recipe: Part, chain: Chain, settings: Mapping[str, Any]) -> Any:
     return replace(recipe, chain=links, settings=inner)
 
 
-def _places(recipe: Part) -> dict[str, tuple[str, ...]]:
+def _places(recipe: Composed) -> dict[str, tuple[str, ...]]:
     """Return the standard keys, such as `weight_decay`, that the links around SGD stand for."""
     if recipe.inner != "sgd":
         return {}
     return places_of({name: transforms.get(name)(**own) for name, own in recipe.chain.items()})
 
 
-def _reads(route: Part, key: str) -> bool:
+def _reads(route: Composed, key: str) -> bool:
     inner = inspect.signature(inner_classes()[route.inner]).parameters
     return key in _places(route) or (key in inner and not _is_fixed(route, key))
 
 
-def _is_fixed(route: Part, key: str) -> bool:
+def _is_fixed(route: Composed, key: str) -> bool:
     """Return whether SGD has a key for what the chain of the route does otherwise."""
     return route.inner == "sgd" and bool(route.chain) and key in ("momentum", "nesterov")
 
