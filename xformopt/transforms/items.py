@@ -19,11 +19,11 @@ TINY = torch.finfo(torch.float32).tiny
 
 INFINITY = float("inf")
 
-LONG = 2048
-"""The most entries whose squares are added one after the other; longer items are cut."""
+LONG = 1024
+"""The most entries whose sizes torch's own norm adds, one after the other."""
 
 BLOCK = 512
-"""The entries of a block of a long item, where they lie side by side."""
+"""The entries of a block of an item, where they lie side by side; short items are not cut."""
 
 LANES = 8
 """How many sums torch keeps of entries side by side, in the lanes of a vector; else it is one."""
@@ -121,7 +121,7 @@ def _scaled(x: Tensor, ord: float, dtype: torch.dtype) -> Tensor:
 def _euclidean(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Return Euclidean norms from the squares as they are; on the CPU in blocks."""
     length = prod(x.shape[1:])
-    if length <= LONG or x.device.type != "cpu":
+    if length <= LANES * BLOCK or x.device.type != "cpu":
         dims = tuple(range(1, x.ndim))
         return torch.linalg.vector_norm(x, 2, dims, keepdim=True, dtype=dtype)
     rows = _as_rows(x)
@@ -137,7 +137,7 @@ def _euclidean(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _of_powers(x: Tensor, ord: float, dtype: torch.dtype) -> Tensor:
     """Return (Σ |x|^ord)^(1 / ord) of each item; an order that rounds to 0 counts as TINY."""
-    if ord == 1 and x.device.type != "cpu":
+    if ord == 1 and (prod(x.shape[1:]) <= LONG or x.device.type != "cpu"):
         dims = tuple(range(1, x.ndim))
         return torch.linalg.vector_norm(x, 1, dims, keepdim=True, dtype=dtype)
     ord = ord if ord > TINY else TINY
