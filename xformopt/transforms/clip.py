@@ -147,9 +147,8 @@ def clip_total_norm(grads: list[Tensor], *, max_norm: NonNegative = 1.0) -> None
 
 def _total_norm(grads: list[Tensor]) -> Tensor:
     """Return √Σ ‖g‖₂²; of gradients on a device, or sharded, by torch's multi-tensor kernels."""
-    dtype = max((at_least_float32(g.dtype) for g in grads), key=lambda dtype: dtype.itemsize)
     compiling = torch.compiler.is_compiling()
     if not compiling and any(g.device.type != "cpu" or type(g) is not Tensor for g in grads):
         return torch.nn.utils.get_total_norm([g.to(at_least_float32(g.dtype)) for g in grads])
-    norms = [item_norm(g.reshape(1, -1), 2).to(grads[0].device, dtype) for g in grads]
+    norms = [item_norm(g.reshape(1, -1), 2).to(grads[0].device) for g in grads]
     return item_norm(torch.cat(norms, 1), 2).view(())

@@ -19,8 +19,14 @@ TINY = torch.finfo(torch.float32).tiny
 
 INFINITY = float("inf")
 
-BLOCK = 2048
-"""The most entries whose squares are added one after the other."""
+LONG = 1024
+"""The most entries whose sizes torch's own norm adds, one after the other."""
+
+BLOCK = 512
+"""The entries of a block of an item, where they lie side by side; short items are not cut."""
+
+LANES = 8
+"""How many sums torch keeps of entries side by side, in the lanes of a vector; else it is one."""
 
 SLAB = 2**20
 """The most entries whose powers are held at once on the CPU: what its caches hold."""
@@ -115,21 +121,23 @@ def _scaled(x: Tensor, ord: float, dtype: torch.dtype) -> Tensor:
 def _euclidean(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Return Euclidean norms from the squares as they are; on the CPU in blocks."""
     length = prod(x.shape[1:])
-    if length <= BLOCK or x.device.type != "cpu":
+    if length <= LANES * BLOCK or x.device.type != "cpu":
         dims = tuple(range(1, x.ndim))
         return torch.linalg.vector_norm(x, 2, dims, keepdim=True, dtype=dtype)
-    rows, rest = _as_rows(x), length % BLOCK
+    rows = _as_rows(x)
+    block = BLOCK if rows.stride(1) == 1 else BLOCK // LANES
+    rest = length % block
     whole = rows[:, :-rest] if rest else rows
-    norms = torch.linalg.vector_norm(whole.view(len(x), -1, BLOCK), 2, 2, dtype=dtype)
+    norms = torch.linalg.vector_norm(whole.view(len(x), -1, block), 2, 2, dtype=dtype)
     if rest:
         last = torch.linalg.vector_norm(rows[:, -rest:], 2, 1, keepdim=True, dtype=dtype)
         norms = torch.cat([norms, last], 1)
-    return _euclidean(norms, dtype).view(-1, *[1] * (x.ndim - 1))
+    return norms.square_().sum(1).sqrt_().view(-1, *[1] * (x.ndim - 1))
 
 
 def _of_powers(x: Tensor, ord: float, dtype: torch.dtype) -> Tensor:
     """Return (Σ |x|^ord)^(1 / ord) of each item; an order that rounds to 0 counts as TINY."""
-    if ord == 1 and x.device.type != "cpu":
+    if ord == 1 and (prod(x.shape[1:]) <= LONG or x.device.type != "cpu"):
         dims = tuple(range(1, x.ndim))
         return torch.linalg.vector_norm(x, 1, dims, keepdim=True, dtype=dtype)
     ord = ord if ord > TINY else TINY

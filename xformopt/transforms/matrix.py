@@ -1,4 +1,7 @@
-"""Transforms of items as matrices: orthogonalisation, rows, columns, spectral directions."""
+"""Transforms of items as matrices: orthogonalisation, rows, columns, spectral directions.
+
+An item of one dimension, such as a bias, is a matrix of one column: each of its entries is a row.
+"""
 
 from typing import Literal
 

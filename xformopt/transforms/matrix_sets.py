@@ -1,4 +1,7 @@
-"""Projections of each item, as a matrix, onto sets of matrices."""
+"""Projections of each item, as a matrix, onto sets of matrices.
+
+An item of one dimension, such as a bias, is a matrix of one column: each of its entries is a row.
+"""
 
 from collections.abc import Callable
 

@@ -177,11 +177,14 @@ def onto_capped_simplex(x: Tensor, total: float, cap: float = float("inf")) -> T
     """Project the rows of `x`, shape `(N, d)`, onto {0 <= y <= cap, Σ y = total}, exactly.
 
     y = min(max(x - θ, 0), cap), where Σ y falls piecewise linearly in θ, with kinks at the entries
-    and at the entries less `cap`: they are sorted and the sum accumulated between them.
+    and at the entries less `cap`: they are sorted and the sum accumulated between them, in float64
+    where there is one, since `cap` may be smaller than the rounding of the entries.
     """
-    x = x - x.amax(1, keepdim=True)
     if cap == float("inf"):
+        x = x - x.amax(1, keepdim=True)
         return (x - _threshold(x, total)).clamp_min_(0)
+    x = x if x.device.type == "mps" else x.double()
+    x = x - x.amax(1, keepdim=True)
     kinks, order = torch.cat([x - cap, x], 1).sort(1, descending=True)
     enters = order >= x.shape[1]
     active = torch.where(enters, 1, -1).cumsum(1)

@@ -77,7 +77,7 @@ def orthogonal_to_param(grad: Tensor, param: Tensor) -> None:
     before = item_norm(g, 2)
     rest = g - (unit * g).sum(dims, keepdim=True) * unit
     after = item_norm(rest, 2)
-    vanished = after <= 4 * torch.finfo(dtype).eps * before
+    vanished = after <= 16 * torch.finfo(dtype).eps * before
     grad.copy_(rest * torch.where(vanished, 0.0, before / after.clamp_min(TINY)))
 
 

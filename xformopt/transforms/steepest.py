@@ -111,5 +111,5 @@ def box_steepest(grad: Tensor, *, min: Number = -1.0, max: Number = 1.0) -> None
 
     Source: Jaggi 2013, Revisiting Frank-Wolfe, ICML, section 4.
     """
-    low, high = grad.new_full((), -min), grad.new_full((), -max)
-    grad.copy_(torch.where(grad.isnan(), grad, torch.where(grad > 0, low, high)))
+    falls = grad > 0
+    grad.clamp_(-max, -max).masked_fill_(falls, -min)  # a clamp lets NaN through
