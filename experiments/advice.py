@@ -7,8 +7,9 @@ from torch.optim import Optimizer
 
 from experiments.tasks import Task
 from xformopt import transforms
-from xformopt.optim import ParamTransformingOptimizer, RoutedOptimizer
+from xformopt.optim import ParamTransformingOptimizer
 from xformopt.remarks import remarks
+from xformopt.transforms import Link
 
 said: set[str] = set()
 """What was said already, in this run or an earlier job of the sweep."""
@@ -16,10 +17,8 @@ said: set[str] = set()
 
 def say(cfg: DictConfig, task: Task, optimizer: Optimizer) -> None:
     """Print what should be known of the optimizer, each line once in a sweep."""
-    for line in [
-        *_purpose(cfg, task),
-        *(line.replace("`param_", "`optim.param_") for line in remarks(optimizer)),
-    ]:
+    found = [line.replace("`param_", "`optim.param_") for line in remarks(optimizer)]
+    for line in [*_purpose(cfg, task), *found]:
         if line not in said:
             said.add(line)
             print(f"note: {line}", flush=True)
@@ -46,14 +45,22 @@ def _has(node: Any, key: str) -> bool:
 
 def _clip(optimizer: Optimizer) -> str:
     """Advise a clip before the links that are there, where there is none and a list can say so."""
-    if isinstance(optimizer, RoutedOptimizer) or not isinstance(
-        optimizer, ParamTransformingOptimizer
-    ):
+    if not isinstance(optimizer, ParamTransformingOptimizer):
         return ""
-    names = list(optimizer.transforms)
-    if any("clip" in name for name in names) or not set(names) <= set(transforms.names()):
+    links = optimizer.transforms
+    if any("clip" in name for name in links) or not all(map(_is_plain, links, links.values())):
         return ""
-    return f", or clip the gradient: `optim/transforms=[{','.join(['clip_norm', *names])}]`"
+    return f", or clip the gradient: `optim/transforms=[{','.join(['clip_norm', *links])}]`"
+
+
+def _is_plain(name: str, link: Link) -> bool:
+    """Return whether a link is what its name alone gives in a list of transforms."""
+    if name not in transforms.names():
+        return False
+    try:
+        return repr(transforms.get(name)()) == repr(link)
+    except TypeError:
+        return False
 
 
 def _purpose(cfg: DictConfig, task: Task) -> list[str]:

@@ -157,17 +157,85 @@ def test_routes_from_yaml():
     assert not layer.bias.requires_grad
 
 
-def test_the_yaml_of_the_readme(tmp_path: Path):
-    found = re.search(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert found
-    (tmp_path / "app.yaml").write_text(found[1])
-    add_to_hydra_store()
-    with initialize_config_dir(str(tmp_path), version_base="1.3"):
-        cfg = compose("app", overrides=["optim.inner.eps=1e-6"])
-    optim = instantiate(cfg.optim)([torch.ones(2, 2)])
-    assert list(optim.transforms) == ["top_q", "sign"]
-    group = optim.param_groups[0]
-    assert (group["top_q.q"], group["lr"], group["eps"]) == (0.5, 0.01, 1e-6)
+APP = """
+import sys
+
+import hydra
+import torch
+from hydra_zen import instantiate
+from xformopt.configs import add_to_hydra_store
+
+add_to_hydra_store()
+
+
+@hydra.main(config_path="conf", config_name="app", version_base="1.3")
+def app(cfg):
+    optimizer = instantiate(cfg.optim)(torch.nn.Linear(2, 2))
+    group = optimizer.param_groups[0]
+    print("said:", *optimizer.transforms, group.get("my_top_q.q"), group["lr"])
+
+
+app()
+"""
+
+
+@pytest.fixture
+def users_app(tmp_path: Path):
+    """The YAML files of the README beside an app of a user's, to be run with arguments."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    for block in blocks:
+        (name,) = re.findall(r"# (conf/\S+\.yaml)", block)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(block)
+    (tmp_path / "app.py").write_text(APP)
+
+    def run(*arguments: str) -> Any:
+        return subprocess.run(
+            [sys.executable, "-W", "error", "app.py", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
+    return run
+
+
+USES = {
+    "": ["my_top_q sign 0.5 0.01"],
+    "optim.transforms.my_top_q.q=0.3 optim.inner.lr=0.2": ["my_top_q sign 0.3 0.2"],
+    "optim/transforms=[clip_norm]": ["clip_norm None 0.01"],
+    "optim/transforms=[]": ["None 0.01"],
+    "optim/inner=sgd": ["my_top_q sign 0.5 0.001"],
+    "optim=lion": ["lion_mix sign weight_decay None 0.0001"],
+    "optim=lion optim/transforms=[my_top_q] optim/inner=my_adamw": ["my_top_q 0.5 0.01"],
+    "-m optim=mine,lion optim/transforms=[my_top_q],[]": [
+        "my_top_q 0.5 0.01", "None 0.01", "my_top_q 0.5 0.0001", "None 0.0001",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", USES)
+def test_the_yaml_of_the_readme(users_app: Any, arguments: str):
+    """A user's own options and any later choice of chain, inner optimizer or recipe go together."""
+    done = users_app(*arguments.split())
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("said:")]
+    assert lines == [f"said: {line}" for line in USES[arguments]]
+
+
+def test_settings_below_a_chain_that_does_not_name_them(users_app: Any):
+    """The way out is in the error."""
+    done = users_app("+optim.transforms.top_q={q:0.5}")
+    assert "must be a link, got {'q': 0.5}: settings of a link that is not in" in done.stderr
+    assert "conf/optim/transforms/mine.yaml" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["lion", "lamb", "sgd_momentum"])
+def test_no_setting_of_a_recipe_outlives_its_parts(name: str):
+    cfg = composed(f"optim={name}", "optim/transforms=[top_q]", "optim/inner=adam")
+    optim = instantiate(cfg.optim)([torch.zeros(2)])
+    assert (list(optim.transforms), optim.param_groups[0]["lr"]) == (["top_q"], 1e-3)
 
 
 class TestNothingIsUnread:

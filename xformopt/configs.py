@@ -20,16 +20,11 @@ def make_store() -> ZenStore:
     store(_optim("adam", [], "training"), group="optim", name="default")
     store(_routed(MISSING, "training"), group="optim", name="routed")
     for name in recipes.names():
-        store(_recipe(recipes.get(name)), group="optim", name=name)
+        _store_recipe(store, name, recipes.get(name))
     for name, cls in recipes.inner_classes().items():
         store(_builds(cls, zen_partial=True), group="optim/inner", name=name)
     for name in filter(_is_importable, transforms.names()):
-        store(
-            _builds(transforms.get(name)),
-            group="optim/transforms",
-            name=name,
-            package=f"optim.transforms.{name}",
-        )
+        _store_link(store, name, "optim/transforms", {})
     return store
 
 
@@ -68,17 +63,31 @@ def _part(target: Callable[..., Any], *, zen_partial: bool, **settings: Any) -> 
     return _builds(target, **settings, **({"zen_partial": True} if zen_partial else {}))
 
 
-def _recipe(recipe: recipes.Recipe) -> Any:
+def _store_recipe(store: ZenStore, name: str, recipe: recipes.Recipe) -> None:
+    """Store a recipe; parts of its with settings become options of its own, `lion/weight_decay`.
+
+    So another chain or inner optimizer, chosen over the recipe's, is not given their settings.
+    """
     if recipe.routes:
-        return _routed(recipes.routes(recipe, _part), recipe.purpose)
-    return _optim(
-        recipe.inner,
-        list(recipe.chain),
-        recipe.purpose,
-        inner=recipe.settings,
-        transforms={name: settings for name, settings in recipe.chain.items() if settings},
-        param_ndim=recipe.param_ndim,
-    )
+        node = _routed(recipes.routes(recipe, _part), recipe.purpose)
+        store(node, group="optim", name=name)
+        return
+    base, chain = recipe.inner, list(recipe.chain)
+    if recipe.settings:
+        node = _part(recipes.inner_classes()[base], zen_partial=True, **recipe.settings)
+        store(node, group=f"optim/inner/{name}", name=base, package="optim.inner")
+        base = f"{name}/{base}"
+    for i, (link, settings) in enumerate(recipe.chain.items()):
+        if settings:
+            _store_link(store, link, f"optim/transforms/{name}", settings)
+            chain[i] = f"{name}/{link}"
+    node = _optim(base, chain, recipe.purpose, param_ndim=recipe.param_ndim)
+    store(node, group="optim", name=name)
+
+
+def _store_link(store: ZenStore, name: str, group: str, settings: dict[str, Any]) -> None:
+    node = _builds(transforms.get(name), **settings)
+    store(node, group=group, name=name, package=f"optim.transforms.{name}")
 
 
 def _optim(base: str, chain: list[str], purpose: str, **settings: Any) -> Any:
