@@ -70,7 +70,7 @@ def _compiled() -> Case:
 
 
 def _our_muon(params: list[Tensor]) -> Optimizer:
-    return recipes.build("muon", [(f"layers.{i}.weight", p) for i, p in enumerate(params)])
+    return recipes.build("muon", [(f"layers.{i}.linear.weight", p) for i, p in enumerate(params)])
 
 
 def _their_muon(cls: Any, peer: str, settings: dict[str, Any], params: list[Tensor]) -> Optimizer:
