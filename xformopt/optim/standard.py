@@ -34,7 +34,7 @@ class StandardKeys:
             if settings[key] != default_of(SGD, key):
                 raise ValueError(
                     f"`{key}` of SGD (={settings[key]!r}) and the links would both act; set "
-                    f"`{'` and `'.join(self.places[key])}` instead"
+                    f"`transforms.{'` and `transforms.'.join(self.places[key])}` instead"
                 )
 
     def translated(self, group: Group) -> Group:
