@@ -11,7 +11,7 @@ from hydra_zen import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from xformopt import recipes
-from xformopt.optim.inner import without_leftovers
+from xformopt.optim.leftovers import without_leftovers
 from xformopt.text import close_matches
 
 CONF = Path(__file__).parent.parent / "conf"

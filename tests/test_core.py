@@ -388,13 +388,23 @@ class TestTensors:
         ParamTransformingOptimizer([x], lr=1.0, grad_scale=2.0, transforms=[T.sign()]).step()
         assert x.tolist() == [0, 2, 0]
 
+    def test_sparse_gradients_under_names_of_ours(self):
+        x = with_grad(torch.zeros(3, 2))
+        x.grad = 5 * torch.eye(3, 2).to_sparse()
+        SignedGradientOptim([x], lr=1.0).step()
+        assert torch.equal(x.detach(), -torch.eye(3, 2))
+
     def test_sparse_gradients_refused_by_others(self):
+        class Own(SignedGradientOptim):
+            def _pre_step_transform_(self, param: Tensor, optim_group: Any = None) -> None:
+                super()._pre_step_transform_(param, optim_group)
+
         x = with_grad(torch.zeros(3, 2))
         x.grad = torch.eye(3, 2).to_sparse()
         with pytest.raises(ValueError, match=r"`l2_norm` cannot act on the sparse gradient"):
             ParamTransformingOptimizer([x], transforms=[T.l2_norm()]).step()
-        with pytest.raises(ValueError, match=r"SignedGradientOptim._pre.*sparse gradient"):
-            SignedGradientOptim([x]).step()
+        with pytest.raises(ValueError, match=r"Own._pre.*sparse gradient"):
+            Own([x]).step()
 
 
 class TestBadInput:
@@ -431,7 +441,7 @@ class TestBadInput:
             ParamTransformingOptimizer([torch.zeros(1)], lr=-1)
         with pytest.raises(TypeError, match=r"SGD has no setting `momentun` \(=0.9\).*`momentum`"):
             ParamTransformingOptimizer([torch.zeros(1)], momentun=0.9)
-        with pytest.raises(TypeError, match="`lr` of SGD must be a number, got 'high'"):
+        with pytest.raises(TypeError, match="`lr` of SGD must be a number >= 0, got 'high'"):
             ParamTransformingOptimizer([torch.zeros(1)], lr="high")
 
     @pytest.mark.parametrize(

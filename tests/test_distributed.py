@@ -12,6 +12,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import distribute_tensor
 from torch.distributed.tensor.debug import CommDebugMode
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, AdamW
@@ -83,6 +84,37 @@ def rows_need_no_communication(rank: int) -> None:
     assert communication.get_total_counts() > 0
 
 
+def matrices_are_shared_among_the_ranks(rank: int) -> None:
+    """Each rank orthogonalizes its share, of matrices of all sizes, and no more."""
+    seen: list[tuple[int, ...]] = []
+
+    def watched(grad: Tensor) -> None:
+        seen.append(tuple(grad.shape))
+        T.orthogonalize.fn(grad)
+
+    own = T.Transform(watched, costly=True)
+    shapes = [(6, 4), (5, 7), (1, 3), (4, 4, 3), (2, 2)]
+    modules = [
+        nn.ParameterList([torch.randn(s, generator=seeded(0)) for s in shapes]) for _ in "ab"
+    ]
+    fully_shard(modules[1], mesh=init_device_mesh("cpu", (RANKS,)))
+    settings: dict[str, Any] = {"param_ndim": None, "lr": 1.0, "transforms": [own()]}
+    single, sharded = (transforming(module, **settings) for module in modules)
+    for p, q in zip(modules[0], modules[1], strict=True):
+        p.grad = torch.randn(p.shape, generator=seeded(1))
+        whole: Any = q
+        q.grad = distribute_tensor(p.grad, whole.device_mesh, whole.placements)
+    sharded.step()
+    mine = sum(n for n, *_ in seen)
+    single.step()
+    assert difference(modules[0], modules[1]) < 1e-5
+    assert 0 < mine < len(shapes)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
 def random_draws_are_refused(rank: int) -> None:
     model = nn.Linear(6, 4)
     fully_shard(model, mesh=init_device_mesh("cpu", (RANKS,)))
@@ -140,6 +172,7 @@ def _work(rank: int, port: int, check: Callable[[int], None]) -> None:
         sharded_equals_single,
         rows_need_no_communication,
         random_draws_are_refused,
+        matrices_are_shared_among_the_ranks,
         adamw_and_recipes_are_sharded,
         replicas_equal_single,
     ],

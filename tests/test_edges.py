@@ -15,7 +15,7 @@ from xformopt import optim as O
 from xformopt import recipes, testing, transform
 from xformopt import transforms as T
 from xformopt.optim.frank_wolfe import duality_gap
-from xformopt.optim.inner import without_leftovers
+from xformopt.optim.leftovers import without_leftovers
 from xformopt.transforms import registry
 
 
@@ -92,7 +92,7 @@ class TestChained:
     def test_parts_see_the_real_parameters_and_groups(self):
         x = with_grad(torch.ones(2), torch.ones(2))
         optim = O.ChainedParamTransformingOptimizer(NoKeywords, params=[x], lr=0.25)
-        ((part, _),) = optim._chain
+        ((part, _),) = optim._parts
         assert isinstance(part, NoKeywords)
         assert part.rate == 0.25
         assert part.center[0].tolist() == [1, 1]

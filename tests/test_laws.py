@@ -126,6 +126,49 @@ class TestKitCatches:
         with pytest.raises(AssertionError, match=r"`unseeded` breaks.*`seeds_repeat`"):
             testing.check_transform(unseeded)
 
+    def test_nan_that_vanishes(self):
+        @T.transform
+        def hides(grad: Tensor) -> None:
+            grad.nan_to_num_()
+
+        with pytest.raises(AssertionError, match=r"`hides` breaks the law `nan_is_not_hidden`"):
+            testing.check_transform(hides)
+
+    def test_settings_of_the_default_dtype(self):
+        @T.transform
+        def rounds(grad: Tensor, *, high: float = 0.5, low: float = -0.3) -> None:
+            grad.copy_(torch.where(grad > 0, torch.tensor(high), torch.tensor(low)))
+
+        message = "`rounds` breaks the law `default_dtype_does_not_matter`"
+        with pytest.raises(AssertionError, match=message):
+            testing.check_transform(rounds)
+
+    def test_settings_of_float32(self):
+        @T.transform
+        def rounds(grad: Tensor, *, by: float = 0.3) -> None:
+            grad.mul_(torch.tensor(by, dtype=torch.float32).to(grad.dtype))
+
+        with pytest.raises(AssertionError, match=r"`settings_are_not_rounded`.*`by` is rounded"):
+            testing.check_transform(rounds)
+
+    def test_what_is_computed_in_float32(self):
+        @T.transform
+        def forgets(grad: Tensor) -> None:
+            grad.copy_((grad + 1e4) - 1e4)
+
+        message = "`forgets` breaks the law `float32_agrees_with_float64`"
+        with pytest.raises(AssertionError, match=message):
+            testing.check_transform(forgets)
+
+    def test_matrices_that_are_not_declared(self):
+        def transposes(grad: Tensor) -> None:
+            grad.div_(grad.abs().amax(1, keepdim=True).clamp_min(1e-6))
+
+        message = "`transposes` breaks the law `shape_matters_for_matrices_alone`"
+        with pytest.raises(AssertionError, match=message):
+            testing.check_transform(T.transform(transposes))
+        testing.check_transform(T.transform(transposes, items="matrix"))  # type: ignore[call-overload]
+
     def test_an_inner_optimizer_that_reads_all_of_its_state(self):
         class Counting(torch.optim.SGD):
             def step(self, closure: Any = None) -> Any:

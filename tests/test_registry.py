@@ -19,6 +19,7 @@ from xformopt import testing
 from xformopt import transforms as T
 from xformopt.__main__ import main
 from xformopt.configs import make_store
+from xformopt.table import transform_rows
 
 THROWAWAY = """
 from torch import Generator, Tensor
@@ -95,6 +96,17 @@ class TestTransform:
 
         with pytest.raises(ValueError, match="`foreach` of `wrong` needs `elementwise=True`"):
             T.Transform(wrong, foreach=torch.ops.aten._foreach_neg_)
+
+    @pytest.mark.parametrize(
+        "declared", [{"items": "row"}, {"items": "matrix", "elementwise": True}]
+    )
+    def test_items_are_items_or_matrices(self, declared: Any):
+        def wrong(grad: Tensor) -> None: ...
+
+        with pytest.raises(
+            ValueError, match=r"`items` of `wrong` must be among \('item', 'matrix'"
+        ):
+            T.Transform(wrong, **declared)
 
     def test_arguments_must_be_named(self):
         def wrong(grad: Tensor, **settings: float) -> None: ...
@@ -234,6 +246,26 @@ class TestEntryPoints:
         assert "entry point `broken`" in table.stderr
         assert "no luck" in table.stderr
         assert "sign" in table.stdout
+
+
+def test_the_table_says_what_a_transform_looks_at():
+    seen = {row.name: row.ndim for row in transform_rows()}
+    assert seen["sign"] == "entry"
+    assert seen["l2_norm"] == "item"
+    assert seen["clip_total_norm"] == "all"
+    assert {n for n, ndim in seen.items() if ndim == "matrix"} == {
+        n for n in T.names() if T.get(n).items == "matrix"
+    }
+    assert seen["orthogonalize"] == "matrix"
+
+
+def test_an_item_of_one_dimension_is_a_column():
+    for name in T.names():
+        transform = T.get(name)
+        if transform.items == "matrix":
+            x = torch.tensor([[3.0, 4.0, 12.0]])
+            column = testing.apply(transform, x.unsqueeze(-1)).squeeze(-1)
+            assert torch.equal(testing.apply(transform, x), column)
 
 
 def test_help_on_one_transform(capsys: pytest.CaptureFixture[str], monkeypatch: Any):

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.optim import SGD
+from torch.optim.lr_scheduler import ExponentialLR
 
 from xformopt import transforms as T
-from xformopt.optim import ParamTransformingOptimizer
+from xformopt.optim import ParamTransformingOptimizer, Route, RoutedOptimizer
 from xformopt.schedules import Schedule, exponential, linear
 
 
@@ -150,3 +152,122 @@ def test_an_int_setting_follows_a_schedule_rounded():
         seen.append(optim.param_groups[0]["quantize.bits"])
     assert seen == [8, 6, 5, 4, 2, 2]
     assert all(isinstance(bits, int) for bits in seen)
+
+
+class TestGroups:
+    """A schedule belongs to its group, wherever that stands among the others."""
+
+    def build(self, params: list[Any]) -> ParamTransformingOptimizer:
+        groups = [
+            {"params": [p], "linf_ball.radius": linear(1.0 + i, 0.0, steps=4)}
+            for i, p in enumerate(params)
+        ]
+        return ParamTransformingOptimizer(groups, lr=0.1, transforms=[T.linf_ball(radius=9.0)])
+
+    def radii(self, optim: ParamTransformingOptimizer) -> list[float]:
+        return [group["linf_ball.radius"] for group in optim.param_groups]
+
+    def test_removed(self):
+        optim = self.build([torch.zeros(1) for _ in range(3)])
+        optim.step()
+        del optim.param_groups[0]
+        optim.step()
+        assert self.radii(optim) == [1.5, 2.25]
+
+    def test_reordered(self):
+        optim = self.build([torch.zeros(1) for _ in range(3)])
+        optim.step()
+        optim.param_groups.reverse()
+        optim.step()
+        assert self.radii(optim) == [2.25, 1.5, 0.75]
+
+    @pytest.mark.parametrize("routed", [False, True])
+    def test_a_state_without_schedules_is_loaded_into_one_with(self, routed: bool):
+        def build(radius: Any) -> Any:
+            x = torch.zeros(2)
+            if routed:
+                route = Route(transforms=[T.linf_ball(radius=radius)], lr=0.1)
+                return RoutedOptimizer([("x", x)], {"all": route})
+            return ParamTransformingOptimizer([x], transforms=[T.linf_ball(radius=radius)], lr=0.1)
+
+        optim = build(linear(4.0, 0.0, steps=4))
+        optim.load_state_dict(build(1.0).state_dict())
+        for _ in range(3):
+            optim.step()
+        assert self.radii(optim) == [2.0]
+
+    def test_a_load_goes_on_where_the_saved_one_was(self):
+        optim = self.build([torch.zeros(1) for _ in range(2)])
+        for _ in range(3):
+            optim.step()
+        twin = self.build([torch.zeros(1) for _ in range(2)])
+        twin.load_state_dict(optim.state_dict())
+        twin.step()
+        assert self.radii(twin) == [0.25, 0.5]
+
+
+class TestPlainKeys:
+    """Keys without a dot follow schedules as settings of links do."""
+
+    def test_lr_everywhere_it_can_be_given(self):
+        x, y = torch.zeros(1), torch.zeros(1)
+        fall = linear(0.4, 0.0, steps=4)
+        builds: list[Any] = [
+            lambda: ParamTransformingOptimizer([x], SGD, lr=fall),
+            lambda: ParamTransformingOptimizer([x], partial(SGD, **{"lr": fall})),
+            lambda: ParamTransformingOptimizer([{"params": [x], "lr": fall}], SGD),
+            lambda: ParamTransformingOptimizer([x], SGD, lr=lambda step: 0.4 - 0.1 * step),
+            lambda: RoutedOptimizer([("x", x)], {"all": Route(lr=fall)}),
+        ]
+        for build in builds:
+            optim = build()
+            seen = []
+            for _ in range(5):
+                x.grad = torch.ones(1)
+                before = x.item()
+                optim.step()
+                seen.append(round(before - x.item(), 6))
+            assert seen == [0.4, 0.3, 0.2, 0.1, 0.0]
+        optim = builds[0]()
+        optim.step()
+        optim.add_param_group({"params": [y]})
+        assert [group["lr"] for group in optim.param_groups] == [0.4, 0.4]
+        optim.step()
+        assert [round(group["lr"], 6) for group in optim.param_groups] == [0.3, 0.4]
+
+    def test_what_the_core_and_the_inner_optimizer_have(self):
+        x = torch.zeros(1, requires_grad=True)
+        optim = ParamTransformingOptimizer(
+            [x], SGD, lr=1.0, momentum=linear(0.9, 0.5, steps=1),
+            grad_scale=linear(1.0, 3.0, steps=2), grad_bias=linear(0.0, 2.0, steps=2),
+        )  # fmt: skip
+        keys = ("momentum", "grad_scale", "grad_bias")
+        seen = []
+        for _ in range(3):
+            x.grad = torch.ones(1)
+            optim.step()
+            seen.append([optim.param_groups[0][key] for key in keys] + [x.grad.item()])
+        assert seen == [[0.9, 1.0, 0.0, 1.0], [0.5, 2.0, 1.0, 3.0], [0.5, 3.0, 2.0, 5.0]]
+
+    def test_a_scheduler_of_torchs_takes_over(self):
+        x = torch.zeros(1)
+        optim = ParamTransformingOptimizer([x], lr=linear(0.4, 0.0, steps=4))
+        scheduler = ExponentialLR(optim, gamma=0.5)
+        optim.step()
+        scheduler.step()
+        optim.step()
+        assert optim.param_groups[0]["lr"] == 0.2
+
+
+@pytest.mark.parametrize("key", ["linf_ball.radius", "lr"])
+def test_a_number_that_is_assigned_stays(key: str):
+    x = torch.ones(2)
+    fall = linear(1.0, 0.0, steps=8)
+    optim = ParamTransformingOptimizer([x], lr=fall, transforms=[T.linf_ball(radius=fall)])
+    optim.step()
+    optim.param_groups[0][key] = 0.3
+    for _ in range(2):
+        optim.step()
+    other = "lr" if key == "linf_ball.radius" else "linf_ball.radius"
+    assert optim.param_groups[0][key] == 0.3
+    assert optim.param_groups[0][other] == 0.75

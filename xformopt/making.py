@@ -7,9 +7,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from xformopt.optim import ParamTransformingOptimizer, Route, RoutedOptimizer
-from xformopt.optim.inner import ParamGroups, without_leftovers
+from xformopt.optim.inner import ParamGroups
+from xformopt.optim.leftovers import without_leftovers
 from xformopt.optim.route import named
-from xformopt.transforms.link import INHERIT, Link, as_chain
+from xformopt.transforms.link import Link
 
 UNREAD = ("inner", "transforms", "param_ndim")
 """What is read only where there are no routes, or a route that has none of its own."""
@@ -53,6 +54,7 @@ def make_optimizer(
         "strict_ndim": strict_ndim,
         "compile": compile,
         "transforms": chain,
+        "standard_keys": True,
         **({"lr_scale": lr_scale} if lr_scale != 1.0 else {}),
     }
     inner = inner and without_leftovers(inner)
@@ -63,8 +65,9 @@ def make_optimizer(
     if not isinstance(routes, Mapping):
         raise TypeError(f"`routes` must be a mapping name → rule, got {routes!r}")
     rules = {name: _as_route(name, route) for name, route in routes.items()}
-    _refuse_unread(rules, inner, chain, param_ndim)
-    return RoutedOptimizer(params, rules, **({"inner": inner} if inner else {}), **settings)
+    if param_ndim == DEFAULT_NDIM:
+        del settings["param_ndim"]
+    return RoutedOptimizer(params, rules, inner=inner, **settings)
 
 
 def _links(transforms: Mapping[str, Any]) -> dict[str, Link]:
@@ -87,40 +90,3 @@ def _as_route(name: str, route: Any) -> Route:
         return Route(**route)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise type(error)(f"`routes.{name}`: {error}") from error
-
-
-def _refuse_unread(rules: dict[str, Route], inner: Any, chain: dict[str, Link], ndim: Any) -> None:
-    """Refuse what stands beside routes that all have their own."""
-    live = {name: route for name, route in rules.items() if not route.freeze}
-    if not live:
-        return
-    without = [name for name, route in live.items() if route.inner is None]
-    if inner is None and without:
-        raise ValueError(f"route `{without[0]}` has no `inner`, and none stands beside the routes")
-    links = {name: link for name, link in chain.items() if link.transform.scope == "item"}
-    own_chain = all(route.transforms is not None for route in live.values())
-    reads_ndim = any(_reads_ndim(route, links) for route in live.values())
-    said = " stands beside routes that all have their own, so that nothing reads it"
-    if inner is not None and not without:
-        raise ValueError(f"`inner`{said}; set {_keys(live, 'inner')}, or `lr_scale` for all")
-    if links and own_chain:
-        raise ValueError(f"`transforms`{said}: {[*links]}; set {_keys(live, 'transforms')}")
-    if ndim != DEFAULT_NDIM and not reads_ndim:
-        chains = {name: route for name, route in live.items() if route.transforms}
-        raise ValueError(f"`param_ndim={ndim}`{said}; set {_keys(chains or live, 'param_ndim')}")
-
-
-def _reads_ndim(route: Route, shared: dict[str, Link]) -> bool:
-    """Return whether a route takes the `param_ndim` that stands beside the routes."""
-    if "param_ndim" in route.settings:
-        return False
-    own = route.transforms
-    links = shared.values() if own is None else as_chain(own).values()
-    return any(
-        not link.transform.elementwise and link.settings["param_ndim"] == INHERIT for link in links
-    )
-
-
-def _keys(routes: dict[str, Route], key: str) -> str:
-    shown = [f"`routes.{name}.{key}`" for name in [*routes][:3]]
-    return ", ".join(shown) + (", …" if len(routes) > 3 else "")

@@ -84,6 +84,16 @@ def exponential(start: float, *, rate: float) -> Schedule:
     return Schedule(_exponential, start, rate=rate)
 
 
+def scaled(schedule: Schedule, factor: float) -> Schedule:
+    """Multiply a schedule by a number.
+
+    >>> [scaled(linear(0.0, 1.0, steps=4), 2.0)(t) for t in (0, 2, 9)]
+    [0.0, 1.0, 2.0]
+    """
+    ends = {"steps": schedule.last} if schedule.last else {}
+    return Schedule(_scaled, schedule, factor, **ends)  # type: ignore[arg-type]
+
+
 def _linear(step: int, start: float, end: float, *, steps: int) -> float:
     return start + (end - start) * min(step / steps, 1.0)
 
@@ -94,6 +104,10 @@ def _cosine(step: int, start: float, end: float, *, steps: int) -> float:
 
 def _exponential(step: int, start: float, *, rate: float) -> float:
     return start * rate**step
+
+
+def _scaled(step: int, schedule: Schedule, factor: float, *, steps: int = 0) -> float:
+    return schedule(step) * factor
 
 
 def _checked(steps: int) -> int:

@@ -95,7 +95,7 @@ def _ndim(transform: Transform) -> str:
         return "all"
     if transform.elementwise:
         return "entry"
-    return "matrix" if "matri" in (transform.__doc__ or "") else "item"
+    return transform.items
 
 
 def _recipe_row(name: str, recipe: recipes.Recipe) -> RecipeRow:

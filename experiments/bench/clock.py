@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from statistics import quantiles
 from time import perf_counter
+from typing import Any
 
 import torch
 
@@ -19,8 +20,17 @@ def interleave(
     rounds: int,
     device: torch.device,
     prepare: dict[str, Callable[[], None]],
+    start_together: Callable[[], Any] = lambda: None,
 ) -> Times:
-    """Return the seconds of each variant in each round, after rounds that are not counted."""
+    """Return the seconds of each variant in each round, after rounds that are not counted.
+
+    Args:
+        variants: what is timed, by name.
+        rounds: how many timings of each are counted.
+        device: where they run.
+        prepare: what is called before a variant, untimed.
+        start_together: called last before each timing; of several ranks it waits for all.
+    """
     trash = torch.zeros(CACHE, dtype=torch.uint8, device=device)
     times: Times = {name: [] for name in variants}
     for count in range(WARM_UP + rounds):
@@ -28,6 +38,7 @@ def interleave(
             prepare.get(name, lambda: None)()
             trash.add_(1)
             _wait(device)
+            start_together()
             start = perf_counter()
             run()
             _wait(device)

@@ -1,65 +1,33 @@
-"""The bench's table, JSON and picture."""
+"""The bench's table, and the files that are made from results."""
 
-import json
 from pathlib import Path
-from typing import Any
 
+from experiments.bench.case import Row
+from experiments.bench.pictures import draw_copies, draw_names
 from xformopt.text import as_markdown
 
-Figure = dict[str, Any]
+HEADER = ("set", "inner", "what", "entry", "figure", "median", "quartiles", "goal", "ms", "MiB")
 
 
-def as_table(rows: list[Figure]) -> str:
-    """Lay the rows out as Markdown: the median and, in brackets, the quartiles."""
-    header = ("set", "inner", "links", "who", "figure", "median", "quartiles", "goal", "MiB")
+def as_table(rows: list[Row]) -> str:
+    """Lay the rows out as Markdown: the median and the quartiles, and the time of the entry."""
     lines = [
         (
-            *(row[key] for key in header[:5]),
+            *(row[key] for key in HEADER[:5]),
             f"{row['median']:.2f}",
             f"{row['low']:.2f}–{row['high']:.2f}",
             "" if row["goal"] is None else f"<= {row['goal']} {'✓' if row['met'] else '✗'}",
+            f"{row['ms']:.2f}",
             f"{row['memory']:.1f}" if "memory" in row else "",
         )
         for row in rows
     ]
-    return as_markdown(header, lines, aligned=True)
+    return as_markdown(HEADER, lines, aligned=True)
 
 
-def save(folder: Path, rows: list[Figure], machine: dict[str, Any]) -> list[Path]:
-    """Write table, JSON and picture into `folder`; return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    table, data, picture = (folder / name for name in ("bench.md", "bench.json", "bench.png"))
+def save(folder: Path, rows: list[Row]) -> list[Path]:
+    """Write the table and the pictures that the rows give into `folder`; return their paths."""
+    table = folder / "bench.md"
     table.write_text(as_table(rows) + "\n")
-    data.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
-    _draw(picture, rows)
-    return [table, data, picture]
-
-
-def _draw(path: Path, rows: list[Figure]) -> None:
-    from experiments.plots import plt
-
-    copies = [row for row in rows if row["figure"] == "extra copies" and row["inner"] == "SGD"]
-    sets = list(dict.fromkeys(row["set"] for row in copies)) or ["nothing measured"]
-    figure, axes = plt.subplots(
-        1, len(sets), figsize=(4 * len(sets), 3.6), squeeze=False, layout="constrained"
-    )
-    for axis, name in zip(axes[0], sets, strict=True):
-        here = [row for row in copies if row["set"] == name]
-        links = list(dict.fromkeys(row["links"] for row in here))
-        for who, color in (("rai_toolbox", "tab:gray"), ("xformopt", "tab:orange")):
-            own = [row for row in here if row["who"] == who]
-            places = [
-                links.index(row["links"]) + (0.2 if who == "xformopt" else -0.2) for row in own
-            ]
-            axis.bar(places, [max(row["median"], 0.01) for row in own], 0.4, color=color, label=who)
-        for row in here:
-            if row["goal"] is not None:
-                place = links.index(row["links"])
-                axis.hlines(row["goal"], place - 0.4, place + 0.4, color="k", linestyle=":")
-        axis.set(yscale="log", title=name, xticks=range(len(links)))
-        axis.set_xticklabels(links, rotation=30, ha="right")
-        axis.grid(axis="y", alpha=0.3)
-    axes[0, 0].set_ylabel("copies of the gradient, over bare SGD\n(dotted: goal)")
-    axes[0, 0].legend(frameon=False)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    pictures = ((draw_names, "names.png"), (draw_copies, "copies.png"))
+    return [table, *(folder / name for draw, name in pictures if draw(folder / name, rows))]

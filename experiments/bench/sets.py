@@ -27,6 +27,11 @@ def small() -> Shapes:
     return [(64, 64)] * 1000
 
 
+def tiny() -> Shapes:
+    """Return ten thousand matrices of 8 × 8."""
+    return [(8, 8)] * 10_000
+
+
 def vit_tiny() -> Shapes:
     """Return the 148 tensors of a ViT-tiny without its head, 5.5 M entries.
 
@@ -56,6 +61,7 @@ def transformer_matrices() -> Shapes:
 SETS = {
     "resnet18": resnet18,
     "1000 × (64, 64)": small,
+    "10,000 × (8, 8)": tiny,
     "vit_tiny": vit_tiny,
     "4096 × 4096": large,
 }

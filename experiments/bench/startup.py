@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
+from experiments.bench.case import Case, Measured, ratio
 from experiments.bench.clock import Times
 from experiments.runfolder import ROOT
 
@@ -22,13 +23,31 @@ STEP = "torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1).step()"
 TOY = ["-m", "experiments", "task=rosenbrock"]
 FEW, MANY = 2, 12
 
-FIGURES: list[tuple[str, str, str, float | None]] = [
-    ("xformopt", "torch", "import xformopt over torch alone", 1.1),
-    ("toy", "bare", "one-step toy run over bare Hydra and torch", 1.5),
-    ("toy", "step", "one-step toy run over a step of SGD under Hydra", None),
-    ("toy job", "bare job", "100-step toy job of a sweep over a bare job", 2.0),
+FIGURES = [
+    ratio("xformopt", "torch", "import xformopt over torch alone", 1.1),
+    ratio("toy", "bare", "one-step toy run over bare Hydra and torch", 1.5),
+    ratio("toy", "step", "one-step toy run over a step of SGD under Hydra"),
+    ratio("toy job", "bare job", "100-step toy job of a sweep over a bare job", 2.0),
 ]
-"""What is held to what, in words, and the goal."""
+ENTRIES = {
+    "xformopt": "import xformopt",
+    "toy": "python -m experiments task=rosenbrock",
+    "toy job": "python -m experiments task=rosenbrock -m",
+}
+
+
+def cases() -> Iterator[Case]:
+    """Give the one case; a round takes long, so that it makes a fifth of them."""
+    yield Case(
+        "start-up",
+        "",
+        "",
+        "",
+        ENTRIES,
+        FIGURES,
+        lambda rounds, device: Measured(time_starts(max(2, rounds // 5)), {}),
+        cpu_only=True,
+    )
 
 
 def time_starts(rounds: int) -> Times:

@@ -1,10 +1,10 @@
 """The core optimizer, and every name that `rai_toolbox.optim` has."""
 
 from xformopt.optim.batching import to_batch
+from xformopt.optim.catalogue import inner_optimizers
 from xformopt.optim.chained import ChainedParamTransformingOptimizer
 from xformopt.optim.core import ParamTransformingOptimizer
 from xformopt.optim.frank_wolfe import FrankWolfe
-from xformopt.optim.inner import inner_optimizers
 from xformopt.optim.named import (
     ClampedGradientOptimizer,
     ClampedParameterOptimizer,

@@ -1,6 +1,6 @@
 """Several transforming optimizers composed into one."""
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -8,11 +8,15 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
+from xformopt.optim.bound import Bound
 from xformopt.optim.core import Group, ParamTransformingOptimizer
+from xformopt.optim.hooks import HOOKS, NOT_RENAMED, Hook, seen_by
 from xformopt.optim.inner import ParamGroups
 from xformopt.transforms.link import Transforms, free_name
 
 Transforming = Callable[..., ParamTransformingOptimizer]
+Composed = tuple[ParamTransformingOptimizer, dict[str, str]]
+"""One of those composed, and the group keys of the settings that it adds."""
 
 
 class ChainedParamTransformingOptimizer(ParamTransformingOptimizer):
@@ -60,8 +64,9 @@ class ChainedParamTransformingOptimizer(ParamTransformingOptimizer):
         **inner_opt_kwargs: Any,
     ) -> None:
         """Build the inner optimizer, then each of the composed ones around it."""
-        params = params if params is None or isinstance(params, torch.Tensor) else list(params)
-        self._chain: tuple[tuple[ParamTransformingOptimizer, dict[str, str]], ...] = ()
+        if not isinstance(params, torch.Tensor | torch.nn.Module | None):
+            params = list(params)
+        self._parts: list[Composed] = []
         super().__init__(
             params,
             InnerOpt,
@@ -73,47 +78,70 @@ class ChainedParamTransformingOptimizer(ParamTransformingOptimizer):
             defaults=defaults,
             **inner_opt_kwargs,
         )
-        owned: set[str] = set()
         for build in transforming_optimizers:
-            self._chain += (self._compose(build, params, owned),)
+            self._parts.append(self._compose(build, params))
+            for group in self.param_groups:
+                self._check_group(group)
 
-    def _compose(
-        self, build: Transforming, params: Any, owned: set[str]
-    ) -> tuple[ParamTransformingOptimizer, dict[str, str]]:
-        """Build one around the shared inner optimizer; name anew the settings that others own."""
-        holders = [self.defaults, *self.param_groups]
-        aside = [{k: holder.pop(k) for k in owned if k in holder} for holder in holders]
-        for holder, held in zip(holders, aside, strict=True):
-            held["param_ndim"] = holder["param_ndim"]
-            holder["param_ndim"] = held["param_ndim"] if self.strict_ndim else None
-        given = set(self.defaults)
-        part = _build(build, params, self.inner_opt)
-        added = [key for key in self.defaults if key not in given]
-        keys = {key: free_name(key, {*given, *owned}) for key in added}
-        for holder, held in zip(holders, aside, strict=True):
-            values = {keys[key]: holder.pop(key) for key in added}
-            holder.update({**values, **{k: holder[k] for k in values if k in holder}, **held})
-        owned.update(keys.values())
-        part.strict_ndim = self.strict_ndim
+    def _compose(self, build: Transforming, params: Any) -> Composed:
+        """Build one around a stand-in with groups of its own; take over the settings that it adds.
+
+        A key that another has is another key here: `q_2`.
+        """
+        owned = {name for _, keys in self._parts for name in keys.values()}
+        stand_in = _StandIn([self._without(owned, group) for group in self.param_groups])
+        part = _build(build, params, stand_in)
+        added = [key for key in part.defaults if key in owned or key not in self.defaults]
+        keys = {key: free_name(key, self.defaults) for key in added}
+        pairs = zip(self.param_groups, part.param_groups, strict=True)
+        for ours, theirs in ((self.defaults, part.defaults), *pairs):
+            for key, name in keys.items():
+                ours.setdefault(name, theirs[key])
+        part.inner_opt, part.strict_ndim = self.inner_opt, self.strict_ndim
         return part, keys
 
+    def _without(self, owned: set[str], group: Group) -> Group:
+        seen = {key: value for key, value in group.items() if key not in owned}
+        return seen if self.strict_ndim else {**seen, "param_ndim": None}
+
     def _pre_step_transform_(self, param: Tensor, optim_group: Group) -> None:
-        for part, keys in self._chain:
-            part._pre_step_transform_(param, optim_group=_seen_by(keys, optim_group))
+        self._call("pre", param, optim_group)
 
     def _post_step_transform_(self, param: Tensor, optim_group: Group) -> None:
-        for part, keys in self._chain:
-            part._post_step_transform_(param, optim_group=_seen_by(keys, optim_group))
+        self._call("post", param, optim_group)
+
+    def _call(self, when: str, param: Tensor, optim_group: Group) -> None:
+        for part, keys in self._parts:
+            getattr(part, HOOKS[when])(param, optim_group=seen_by(keys, optim_group))
+
+    def _acts(self, when: str, keys: Mapping[str, str] = NOT_RENAMED) -> list[Hook | Bound]:
+        """Return what the composed ones do, one after the other, unless a subclass overrides it."""
+        name = HOOKS[when]
+        ours = getattr(ChainedParamTransformingOptimizer, name)
+        if name in vars(self) or getattr(type(self), name) is not ours:
+            return super()._acts(when, keys)
+        return [
+            act
+            for part, own in self._parts
+            for act in part._acts(when, {k: keys.get(v, v) for k, v in own.items()})
+        ]
 
     def _check_group(self, group: Group) -> None:
         super()._check_group(group)
-        for part, keys in self._chain:
-            part._check_group(_seen_by(keys, group))
+        for part, keys in self._parts:
+            part._check_group(seen_by(keys, group))
 
     def __repr__(self) -> str:
         """Show the composed optimizers, last one first, as functions compose."""
-        names = " ○ ".join(type(part).__name__ for part, _ in reversed(self._chain))
+        names = " ○ ".join(type(part).__name__ for part, _ in reversed(self._parts))
         return super().__repr__().replace(type(self).__name__, names or type(self).__name__, 1)
+
+
+class _StandIn(Optimizer):
+    """Holds groups for an optimizer that is being composed; it makes no steps."""
+
+    def __init__(self, groups: list[Group]) -> None:
+        super().__init__(groups, {})
 
 
 def _build(build: Transforming, params: Any, inner: Optimizer) -> ParamTransformingOptimizer:
@@ -130,29 +158,3 @@ def _build(build: Transforming, params: Any, inner: Optimizer) -> ParamTransform
             "ChainedParamTransformingOptimizer itself"
         )
     return part
-
-
-class _Renamed(MutableMapping[str, Any]):
-    """A group under the names that a composed optimizer knows its settings by."""
-
-    def __init__(self, group: Group, keys: dict[str, str]) -> None:
-        self.group, self.keys_of = group, keys
-
-    def __getitem__(self, key: str) -> Any:
-        return self.group[self.keys_of.get(key, key)]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self.group[self.keys_of.get(key, key)] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self.group[self.keys_of.get(key, key)]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.group)
-
-    def __len__(self) -> int:
-        return len(self.group)
-
-
-def _seen_by(keys: dict[str, str], group: Group) -> Any:
-    return _Renamed(group, keys) if any(k != v for k, v in keys.items()) else group

@@ -1,5 +1,6 @@
 """Steps that run as one program of `torch.compile`."""
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from types import FunctionType
@@ -10,9 +11,53 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from xformopt.optim.fractions import as_fraction, from_fraction
+from xformopt.optim.scheduled import Place
 
-Place = tuple[int, str]
-"""The index of a group, and a key."""
+OURS = ("params", "capturable", "schedules", "schedule_step")
+"""Keys of groups that a program may write."""
+
+
+class CompiledSteps:
+    """Steps of an optimizer, each as one program once every parameter has made a first one.
+
+    That first step makes the state. An inner optimizer that counts in its parameter groups, where
+    a program would take the count for a constant, is not compiled, with a warning.
+    """
+
+    def __init__(self, optimizer: Any, step: Callable[[], Any], scheduled: Any) -> None:
+        """Take the step, and what puts numbers of schedules into the groups."""
+        self._optimizer, self._step, self._scheduled = optimizer, step, scheduled
+        self._stepped: set[int] = set()
+        self._program: Program | None = None
+
+    def step(self) -> Any:
+        """Make a step, by the program where that is possible."""
+        groups = self._optimizer.param_groups
+        present = {id(p) for group in groups for p in group["params"] if p.grad is not None}
+        if not present <= self._stepped:
+            return self._first_step(present)
+        if self._program is None:
+            self._program = Program(self._optimizer, self._step)
+        self._scheduled.follow(groups)
+        self._scheduled.paused = True
+        try:
+            self._program(self._scheduled.places(groups))
+        finally:
+            self._scheduled.paused = False
+        self._scheduled.count(groups)
+        return None
+
+    def _first_step(self, present: set[int]) -> Any:
+        before = _entries(self._optimizer)
+        returned = self._step()
+        self._stepped |= present
+        written = _written(
+            before, self._optimizer, self._scheduled.places(self._optimizer.param_groups)
+        )
+        if written:
+            self._program = self._program or Program(self._optimizer, self._step)
+            self._program.give_up(written)
+        return returned
 
 
 class Program:
@@ -47,28 +92,42 @@ class Program:
         if self._failed:
             self._step()
 
+    def give_up(self, written: set[str]) -> None:
+        """Go on without compiling, since the inner optimizer writes these keys of its groups."""
+        if not self._failed:
+            inner = getattr(self._optimizer, "inner_opt", self._optimizer)
+            keys = ", ".join(f"`{key}`" for key in sorted(written))
+            _warn(
+                f"`compile=True`: {type(inner).__name__} counts in its parameter groups ({keys}), "
+                "where a program takes numbers for constants; its steps are not compiled"
+            )
+        self._failed = True
+
     def _run(self, given: dict[Place, Any]) -> None:
         """Run the program for these places; the groups are as before, but for their state."""
-        places, groups = tuple(given), self._optimizer.param_groups
+        places = tuple(given)
         if places not in self._compiled:
             self._compiled[places] = self._compile(places)
-        entries = [dict(group) for group in groups]
+        before = _entries(self._optimizer)
         try:
             self._compiled[places](list(given.values()))
         except Exception as error:
             if not _is_of_compiler(error):
                 raise
+            _put(self._optimizer, before)
             self._failed = True
             said = next(iter(str(error).splitlines()), "")
-            warnings.warn(
-                f"torch.compile failed, and steps go on without it: {type(error).__name__}: {said}",
-                RuntimeWarning,
-                stacklevel=7,
+            _warn(
+                f"torch.compile failed, and steps go on without it: {type(error).__name__}: {said}"
             )
-        finally:
-            for group, before in zip(groups, entries, strict=True):
-                group.clear()
-                group.update(before)
+            return
+        written = _written(before, self._optimizer, set(given))
+        after = _entries(self._optimizer)
+        _put(self._optimizer, before)
+        if written:
+            for group, entries in zip(self._optimizer.param_groups, after, strict=True):
+                group.update({key: entries[key] for key in written if key in entries})
+            self.give_up(written)
 
     def _compile(self, places: tuple[Place, ...]) -> Callable[[list[Any]], Any]:
         """Compile a copy of the code: torch keeps but eight programs of one, for all objects."""
@@ -84,6 +143,40 @@ class Program:
         for x in _tensors(optimizer):
             torch._dynamo.mark_static(x)
         return torch.compile(copy, fullgraph=True, dynamic=True)
+
+
+def _entries(optimizer: Optimizer) -> list[dict[str, Any]]:
+    return [dict(group) for group in optimizer.param_groups]
+
+
+def _put(optimizer: Optimizer, entries: list[dict[str, Any]]) -> None:
+    for group, before in zip(optimizer.param_groups, entries, strict=True):
+        group.clear()
+        group.update(before)
+
+
+def _written(before: list[dict[str, Any]], optimizer: Optimizer, by_us: set[Place]) -> set[str]:
+    """Return the keys of groups that hold something else than before, though not by us."""
+    return {
+        key
+        for i, (group, held) in enumerate(zip(optimizer.param_groups, before, strict=True))
+        for key in group
+        if key not in OURS and (i, key) not in by_us and not _same(group[key], held.get(key))
+    }
+
+
+def _same(new: Any, old: Any) -> bool:
+    if isinstance(new, Tensor) or isinstance(old, Tensor):
+        return new is old
+    return new is old or (type(new) is type(old) and bool(new == old))
+
+
+def _warn(said: str) -> None:
+    depth = 2
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(("xformopt", "torch")):
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(said, RuntimeWarning, stacklevel=depth)
 
 
 def _numbers(optimizer: Optimizer) -> dict[Place, Any]:

@@ -1,25 +1,25 @@
 """The core: an optimizer that transforms parameters and gradients around an inner optimizer."""
 
-import math
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.optim import SGD, Optimizer
-from torch.optim.optimizer import required
 
-from xformopt.optim.batching import batch_shape, dense_or_values, hook_view
-from xformopt.optim.buckets import Buckets, link_buffers, run_optimizer_link
-from xformopt.optim.compiled import Program
-from xformopt.optim.inner import ParamGroups, build_inner, evaluates_once
-from xformopt.optim.linkstate import LinkState
-from xformopt.optim.saving import check_same_chain, own_attributes, with_missing_keys
-from xformopt.optim.scheduled import Scheduled
-from xformopt.schedules import Schedule, as_schedule
-from xformopt.transforms.items import is_at_hand, rounds_scalars
-from xformopt.transforms.link import INHERIT, Link, Transforms, as_chain
+from xformopt.optim.bound import Bound
+from xformopt.optim.chain import Chain, scale_and_shift
+from xformopt.optim.checks import check_group, check_number, check_traced
+from xformopt.optim.compiled import CompiledSteps
+from xformopt.optim.hooks import NOT_RENAMED, Hook, acts_of
+from xformopt.optim.inner import ParamGroups, build_inner, unpacked
+from xformopt.optim.priming import is_priming
+from xformopt.optim.saving import by_name, load, own_attributes, pack, unpack
+from xformopt.optim.scheduled import SCHEDULES, STEP, Scheduled, split_schedules
+from xformopt.optim.standard import StandardKeys
+from xformopt.optim.stepping import evaluates_once, step_inside
+from xformopt.schedules import Schedule
+from xformopt.transforms.link import Link, Transforms, as_chain
 
 Group = dict[str, Any]
 
@@ -43,10 +43,11 @@ class ParamTransformingOptimizer(Optimizer):
     A step is: the hook `_pre_step_transform_`, the links that run 'pre', `grad_scale` and
     `grad_bias`; then the step of the inner optimizer; then the hook `_post_step_transform_` and
     the links that run 'post'. `param_groups`, `defaults` and `state` are the inner optimizer's own.
+    Where that one maximizes, links are given the gradient of what is minimized, its negative.
 
     Args:
-        params: parameters, `(name, parameter)` pairs or parameter groups; None for a built
-            `InnerOpt`.
+        params: a module, parameters, `(name, parameter)` pairs or parameter groups; None for a
+            built `InnerOpt`.
         InnerOpt: the optimizer that makes the update: a class, a partial of one, or a built one.
         param_ndim: the number of dimensions of an item, on which a transform acts: a tensor of
             shape `(d0, d1, d2, d3)` is seen as `(d0·d1·d2·d3, 1)` for 0, `(d0·d1·d2, d3)` for 1 or
@@ -61,6 +62,9 @@ class ParamTransformingOptimizer(Optimizer):
         compile: whether steps run as one program of `torch.compile`, all but the first of each
             parameter, which makes its state. The second one takes time to compile. Steps with a
             closure are compiled around torch's own optimizers that call it once.
+        lr_scale: multiplies the learning rate of every group, those added later too.
+        standard_keys: whether `weight_decay`, `momentum`, `betas` around SGD are those of the links
+            that have such a setting, in groups and for schedulers, as they are in recipes.
         defaults: default values for all parameter groups.
         **inner_opt_kwargs: settings of `InnerOpt`.
 
@@ -82,8 +86,7 @@ class ParamTransformingOptimizer(Optimizer):
     param_groups: Any = _Mirrored()
     defaults: Any = _Mirrored()
     state: Any = _Mirrored()
-    _program: Program | None = None
-    _stepped: frozenset[int] = frozenset()
+    _compiled: CompiledSteps | None = None
 
     def __init__(
         self,
@@ -91,29 +94,34 @@ class ParamTransformingOptimizer(Optimizer):
         InnerOpt: Callable[..., Optimizer] | Optimizer = SGD,
         *,
         param_ndim: int | None = -1,
-        grad_scale: float = 1.0,
-        grad_bias: float = 0.0,
+        grad_scale: float | Schedule = 1.0,
+        grad_bias: float | Schedule = 0.0,
         transforms: Transforms = None,
         strict_ndim: bool = True,
         compile: bool = False,
+        lr_scale: float = 1.0,
+        standard_keys: bool = False,
         defaults: dict[str, Any] | None = None,
         **inner_opt_kwargs: Any,
     ) -> None:
         """Build the inner optimizer and check every group."""
-        shared = {"param_ndim": param_ndim, "grad_scale": grad_scale, "grad_bias": grad_bias}
-        self.transforms: dict[str, Link] = as_chain(transforms)
-        for name, link in self.transforms.items():
-            shared.update({f"{name}.{key}": value for key, value in link.settings.items()})
         if not isinstance(compile, bool):
             raise TypeError(f"`compile` must be true or false, got {compile!r}")
-        self.strict_ndim, self.compile = strict_ndim, compile
+        check_number("lr_scale", lr_scale)
+        build, settings = unpacked(InnerOpt, inner_opt_kwargs)
+        self.transforms: dict[str, Link] = as_chain(transforms)
+        owned = self.transforms if standard_keys else {}
+        self._standard = StandardKeys(owned, build if standard_keys else None, settings)
+        self._chain = Chain(self.transforms, self._standard.renamed)
+        self.strict_ndim, self.compile, self.lr_scale = strict_ndim, compile, lr_scale
         self._built_inner = not isinstance(InnerOpt, Optimizer)
-        self.link_state = LinkState(self.transforms)
-        self._buckets = Buckets()
-        self._raw: dict[Tensor, Tensor] = {}
-        self._scheduled = Scheduled(self.transforms)
+        self._scheduled = Scheduled(self._chain.bounds.values())
+        numbers, self._following = split_schedules(self._standard.settings)
+        own: Group = {"param_ndim": param_ndim, "grad_scale": grad_scale, "grad_bias": grad_bias}
+        given = self._standard.translated(defaults or {})
+        shared = {**own, **self._chain.defaults(), **given}
         self.inner_opt = build_inner(
-            InnerOpt, params, {**shared, **(defaults or {})}, inner_opt_kwargs
+            build, params, numbers, lambda group: self._prepared(group, shared)
         )
         if isinstance(self.inner_opt, ParamTransformingOptimizer):
             raise TypeError(
@@ -121,10 +129,13 @@ class ParamTransformingOptimizer(Optimizer):
                 f"{type(self.inner_opt).__name__}: both would act on the same settings; use "
                 "`transforms=` or ChainedParamTransformingOptimizer"
             )
+        self.inner_opt.defaults.update(shared)
         super().__setstate__({})
         for group in self.param_groups:
-            self._check_group(group)
-            self._scheduled.take(group)
+            self._take(group)
+        self._scheduled.note(self.param_groups)
+        if lr_scale != 1.0 and "lr" in self.inner_opt.defaults:
+            self.inner_opt.defaults["lr"] *= lr_scale
 
     def _pre_step_transform_(self, param: Tensor, optim_group: Group) -> None:
         """Transform `param.grad` (or `param`) in place before the inner step; a no-op to override.
@@ -141,144 +152,133 @@ class ParamTransformingOptimizer(Optimizer):
     @torch.no_grad()
     def _apply_pre_step_transform_(self) -> None:
         """Run the pre-step hook and links on every gradient, then scale and shift it."""
-        self.link_state.show(self.state)
+        self._chain.state.show(self.state)
         self._scheduled.follow(self.param_groups)
-        self._begin_links()
-        self._run_hook("_pre_step_transform_")
-        self._run_links("pre")
-        self._raw.clear()
+        self._chain.begin(self.param_groups, self.state)
+        self._chain.run("pre", self._acts("pre"), self)
         for group in self.param_groups:
-            scale, bias = group["grad_scale"], group["grad_bias"]
-            if scale == 1.0 and bias == 0.0:
-                continue
-            grads = [dense_or_values(p) for p in group["params"] if p.grad is not None]
-            if scale != 1.0 and any(map(rounds_scalars, grads)):
-                for grad in grads:
-                    grad.mul_(scale)
-            elif scale != 1.0 and grads:
-                torch.ops.aten._foreach_mul_(grads, scale)
-            if bias != 0.0 and grads:
-                torch.ops.aten._foreach_add_(grads, bias)
+            scale_and_shift(group)
 
     @torch.no_grad()
     def _apply_post_step_transform_(self) -> None:
         """Run the post-step hook and links on every parameter."""
-        self._run_hook("_post_step_transform_")
-        self._run_links("post")
+        self._chain.run("post", self._acts("post"), self)
+        self._chain.raw.clear()
 
     @torch.no_grad()
     def project(self) -> None:
         """Apply the post-step transforms now, without a step: make a start point feasible.
 
-        Links that keep state, such as `param_ema`, count steps and are left out.
+        Links that keep state, such as `param_ema`, count steps and are left out, and so are those
+        that read the gradient of before the chain.
         """
-        self._run_hook("_post_step_transform_")
-        self._run_links("post", stateful=False)
+        self._chain.project(self._acts("post"), self)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Transform, make the inner step, transform; return what `closure` returned, if given.
 
-        The pre-step transforms run after each call of the closure. With lr 0 and gradients of zero,
-        as `torch.distributed.checkpoint` makes them to have the state filled, none of them runs.
+        The pre-step transforms run after each call of the closure.
         """
-        self._check_compilable()
-        if self.compile and closure is not None and evaluates_once(self.inner_opt):
+        check_traced(self)
+        if closure is None:
+            return self._whole_step()
+        if evaluates_once(type(self.inner_opt)):
             with torch.enable_grad():
                 loss = closure()
-            self._step_or_program(None)
+            self._whole_step()
             return loss
-        return self._step_or_program(closure)
+        return self._step(closure)
 
-    def _step_or_program(self, closure: Callable[[], Any] | None) -> Any:
-        primes = closure is None and self._only_primes()
-        if self.compile and closure is None and not primes:
-            params = [p for group in self.param_groups for p in group["params"]]
-            present = {id(p) for p in params if p.grad is not None}
-            if present <= self._stepped:
-                return self._run_program()
-            self._stepped = self._stepped | present
-        return self._step(closure, primes)
+    def _whole_step(self) -> Any:
+        """Make a step without a closure: one that fills the state, a compiled one, or any other."""
+        if not torch.compiler.is_compiling() and is_priming(self):
+            self._chain.begin(self.param_groups, self.state)
+            return self._inner_step()
+        if not self.compile:
+            return self._step()
+        if self._compiled is None:
+            self._compiled = CompiledSteps(self, self._step, self._scheduled)
+        return self._compiled.step()
 
-    def _run_program(self) -> None:
-        """Make a step by the compiled program; schedules are followed outside of it."""
-        if self._program is None:
-            self._program = Program(self, partial(self._step, None, False))
-        self._scheduled.follow(self.param_groups)
-        self._scheduled.paused = True
-        try:
-            self._program(self._scheduled.places())
-        finally:
-            self._scheduled.paused = False
-        self._scheduled.count(self.param_groups)
-
-    def _step(self, closure: Callable[[], Any] | None, primes: bool) -> Any:
-        try:
-            if primes:
-                self._begin_links()
-            elif closure is None:
-                self._apply_pre_step_transform_()
-            if closure is None:
-                self.link_state.hide(self.state)
-                loss = self._inner_step()
-            else:
-                loss = self.inner_opt.step(self._transforming(closure))
-        finally:
-            self.link_state.show(self.state)
-        if primes:
-            return loss
+    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
+        if closure is None:
+            self._apply_pre_step_transform_()
+            returned = self._inner_step()
+        else:
+            returned = self._inner_step(self._transforming(closure))
         self._apply_post_step_transform_()
         self._scheduled.count(self.param_groups)
-        return loss
+        return returned
 
-    def _check_compilable(self) -> None:
-        """Refuse to trace the first step, in which a compiler would lose buffers it makes."""
-        if not (torch.compiler.is_compiling() and self.link_state.keys):
-            return
-        held = [self.state.get(p, {}) for group in self.param_groups for p in group["params"]]
-        if not any(key in entry for entry in held for key in self.link_state.keys):
-            raise RuntimeError(
-                "links that keep state need one step before `torch.compile`, which makes their "
-                "buffers: call `optimizer.step()` once, then compile it"
-            )
-
-    def _inner_step(self) -> Any:
-        """Make the inner step; under a compiler, past the wrapper in which torch breaks graphs."""
-        if not torch.compiler.is_compiling():
-            return self.inner_opt.step()
-        step: Any = type(self.inner_opt).step
-        while hasattr(step, "__wrapped__"):
-            step = step.__wrapped__
-        with torch.no_grad():
-            return step(self.inner_opt)
+    def _inner_step(self, *closure: Callable[[], Any]) -> Any:
+        """Make the inner step; what links stand for is not shown to the inner optimizer."""
+        shown = self._standard.shown
+        held = [{key: group[key] for key in shown} for group in self.param_groups if shown]
+        self._chain.state.hide(self.param_groups, self.state)
+        try:
+            for group in self.param_groups if shown else ():
+                group.update(shown)
+            return step_inside(self.inner_opt, *closure)
+        finally:
+            for group, own in zip(self.param_groups, held, strict=False):
+                group.update(own)
+            self._chain.state.show(self.state)
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group, with the defaults of inner and transforming optimizer, checked."""
-        self.inner_opt.add_param_group(param_group)
+        is_scaled = "lr" not in param_group and "lr" not in self._following
+        self.inner_opt.add_param_group(self._prepared(param_group, {}))
         try:
-            self._check_group(self.param_groups[-1])
-            self._scheduled.take(self.param_groups[-1])
+            self._take(self.param_groups[-1], is_scaled)
+            self._scheduled.note(self.param_groups)
         except (TypeError, ValueError):
             del self.param_groups[-1]
             raise
+
+    def _prepared(self, given: Group, shared: Group) -> Group:
+        """Return a group over what it shares, with numbers where it has schedules."""
+        group = {**self._following, **shared, **self._standard.translated(given)}
+        numbers, schedules = split_schedules(group)
+        return {**numbers, SCHEDULES: schedules, STEP: 0} if schedules else numbers
+
+    def _take(self, group: Group, is_scaled: bool = False) -> None:
+        """Check a group that has been added, and scale its learning rate."""
+        self._scheduled.take(group)
+        self._scheduled.put(group)
+        self._check_group(group)
+        if self.lr_scale != 1.0 and not is_scaled:
+            if "lr" not in group:
+                name = type(self.inner_opt).__name__
+                raise ValueError(f"`lr_scale` has no effect: {name} has no learning rate `lr`")
+            self._scheduled.scale_lr(group, self.lr_scale)
+
+    def _check_group(self, group: Group) -> None:
+        """Check the settings of a group; subclasses check their own."""
+        check_group(self, group)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the inner optimizer's state dict, the links' settings and state included."""
         for hook in self._optimizer_state_dict_pre_hooks.values():
             hook(self)
         state_dict = self.inner_opt.state_dict()
+        pack(state_dict["param_groups"], self._bounds(), self.transforms)
         for hook in self._optimizer_state_dict_post_hooks.values():
             changed = hook(self, state_dict)
             state_dict = state_dict if changed is None else changed
         return state_dict
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what `state_dict` gave, for the same parameters and the same chain."""
+        """Load what `state_dict` gave, for the same chain and parameters, by name where known."""
         for hook in self._optimizer_load_state_dict_pre_hooks.values():
             changed = hook(self, state_dict)
             state_dict = state_dict if changed is None else changed
-        check_same_chain(self.param_groups, state_dict["param_groups"])
-        self.inner_opt.load_state_dict(with_missing_keys(self.param_groups, state_dict))
-        self.link_state.settle(self.state)
+        state_dict = by_name(self.param_groups, state_dict)
+        saved = state_dict["param_groups"]
+        groups = unpack(self.param_groups, saved, self._bounds(), self.transforms)
+        state_dict = {**state_dict, "param_groups": groups}
+        load(self, state_dict, self._chain.state.keys, self.inner_opt.load_state_dict)
+        for group in self.param_groups:
+            self._scheduled.put(group)
         for hook in self._optimizer_load_state_dict_post_hooks.values():
             hook(self)
 
@@ -312,104 +312,29 @@ class ParamTransformingOptimizer(Optimizer):
         head = f"[{type(self.inner_opt).__name__}]({chain}"
         return super().__repr__().replace("(", head, 1)
 
-    def _check_group(self, group: Group) -> None:
-        for key in ("grad_scale", "grad_bias"):
-            if not isinstance(group[key], (int, float)) or isinstance(group[key], bool):
-                raise TypeError(f"`{key}` must be a number, got {group[key]!r}")
-            if not math.isfinite(group[key]):
-                raise ValueError(f"`{key}` must be a finite number, got {group[key]!r}")
-        for key, value in group.items():
-            if value is required:
-                raise TypeError(f"`{key}` must be given: {type(self).__name__}(…, {key}=…)")
-            if "." in key:
-                group[key] = as_schedule(value)
-        for p in group["params"]:
-            batch_shape(p.shape, group["param_ndim"], self.strict_ndim)
-        for name, link in self.transforms.items():
-            link.transform.check({k: group[f"{name}.{k}"] for k in link.settings})
-            if link.transform.scope == "optimizer":
-                _check_same_settings(name, link, group)
-            elif group[f"{name}.param_ndim"] != INHERIT:
-                for p in group["params"]:
-                    batch_shape(p.shape, group[f"{name}.param_ndim"], self.strict_ndim)
-        if self._built_inner:
-            _check_link_keys(group, self.transforms)
+    def _acts(self, when: str, keys: Mapping[str, str] = NOT_RENAMED) -> list[Hook | Bound]:
+        """Return what stands for the hook: a method, or a link of a class of ours, or nothing."""
+        return acts_of(self, when, keys)
 
-    def _only_primes(self) -> bool:
-        """Return whether a step is only to fill the state: lr and all gradients are 0."""
-        rates = [group.get("lr") for group in self.param_groups]
-        unknown = any(lr is None or (isinstance(lr, Tensor) and not is_at_hand(lr)) for lr in rates)
-        if torch.compiler.is_compiling() or unknown or any(rates):
-            return False
-        grads = [p.grad for group in self.param_groups for p in group["params"]]
-        return all(grad is None or not grad.any() for grad in grads)
+    def generators(self) -> list[Generator]:
+        """Return the generators that links draw from, beside torch's own."""
+        return [v for b in self._bounds() for v in b.fixed.values() if isinstance(v, Generator)]
 
-    def _run_hook(self, name: str) -> None:
-        inherited = getattr(type(self), name) is getattr(ParamTransformingOptimizer, name)
-        if inherited and name not in self.__dict__:
-            return
-        hook = getattr(self, name)
-        label = f"{type(self).__name__}.{name}"
-        before = name == "_pre_step_transform_"
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.numel() == 0 or (before and p.grad is None):
-                    continue
-                if before and p.grad.is_sparse:
-                    raise ValueError(
-                        f"`{label}` cannot act on the sparse gradient of a parameter of shape "
-                        f"{tuple(p.shape)}; use an elementwise link: `transforms=[sign()]`"
-                    )
-                with hook_view(p, group, self.strict_ndim, label) as view:
-                    hook(view, optim_group=group)
-
-    def _begin_links(self) -> None:
-        """Make the links' buffers, and keep the gradients that are read as `raw_grad`."""
-        links = self.transforms.values()
-        keeps_raw = any("raw_grad" in link.transform.tensors for link in links)
-        for group in self.param_groups:
-            for p in group["params"] if self.link_state.keys or keeps_raw else ():
-                if p.grad is None:
-                    continue
-                for name, link in self.transforms.items():
-                    link_buffers(name, link, p, self.state)
-                if keeps_raw:
-                    self._raw[p] = p.grad.clone()
-
-    def _run_links(self, when: str, stateful: bool = True) -> None:
-        for name, link in self.transforms.items():
-            if link.when != when or (link.transform.state and not stateful):
-                continue
-            if link.transform.scope == "optimizer":
-                run_optimizer_link(name, link, self.param_groups)
-                continue
-            for group in self.param_groups:
-                self._buckets.run(name, link, group, self.state, self._raw, self.strict_ndim)
+    def _bounds(self) -> list[Bound]:
+        """Return all that runs over buckets."""
+        own = [act for when in ("pre", "post") for act in self._acts(when)]
+        return [*(act for act in own if isinstance(act, Bound)), *self._chain.bounds.values()]
 
     def _transforming(self, closure: Callable[[], Any]) -> Callable[[], Any]:
         def transformed() -> Any:
             with torch.enable_grad():
                 loss = closure()
             self._apply_pre_step_transform_()
-            self.link_state.hide(self.state)
+            self._chain.state.hide(self.param_groups, self.state)
             return loss
 
         return transformed
 
 
-def _check_same_settings(name: str, link: Link, group: Group) -> None:
-    """A link over all gradients has one setting for all groups."""
-    for key, value in link.settings.items():
-        held = group[f"{name}.{key}"]
-        if held != value and not isinstance(value, Schedule):
-            raise ValueError(
-                f"`{name}.{key}` cannot differ by group, since `{link.transform.name}` acts on all "
-                f"gradients at once: it is {value!r}, and {held!r} in a group"
-            )
-
-
-def _check_link_keys(group: Group, chain: dict[str, Link]) -> None:
-    known = [f"{name}.{key}" for name, link in chain.items() for key in link.settings]
-    unknown = [key for key in group if "." in key and key not in known]
-    if unknown:
-        raise ValueError(f"parameter group has keys {unknown} of no link; there are {known}")
+ParamTransformingOptimizer._pre_step_transform_.is_no_op = True  # type: ignore[attr-defined]
+ParamTransformingOptimizer._post_step_transform_.is_no_op = True  # type: ignore[attr-defined]

@@ -1,13 +1,12 @@
 """The Frank–Wolfe inner optimizer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from xformopt.optim.inner import ParamGroups
 from xformopt.transforms.items import TINY
 
 
@@ -39,7 +38,7 @@ class FrankWolfe(Optimizer):
 
     def __init__(
         self,
-        params: ParamGroups,
+        params: Iterable[Any],
         *,
         lr: float = 2.0,
         lmo_scaling_factor: float = 1.0,
@@ -105,6 +104,8 @@ def duality_gap(optimizer: Any) -> Tensor:
     if stateful:
         raise ValueError(f"links with state, {stateful}, make no oracle of the gradient: no gap")
     held = [(g, p, p.grad) for g in inner.param_groups for p in g["params"] if p.grad is not None]
+    generators = [torch.default_generator, *optimizer.generators()]
+    drawn = [generator.get_state() for generator in generators]
     try:
         for _, p, grad in held:
             p.grad = grad.clone()
@@ -115,6 +116,8 @@ def duality_gap(optimizer: Any) -> Tensor:
     finally:
         for _, p, grad in held:
             p.grad = grad
+        for generator, before in zip(generators, drawn, strict=True):
+            generator.set_state(before)
     return torch.stack(gaps).sum() if gaps else torch.zeros(())
 
 

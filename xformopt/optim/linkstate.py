@@ -1,11 +1,74 @@
-"""Where the state of links stands while the inner optimizer steps."""
+"""The buffers of links: how they are made, in what precision, and where they stand meanwhile."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from xformopt.transforms.link import Link
+from xformopt.optim.bound import Bound
+from xformopt.transforms.items import at_least_float32
+from xformopt.transforms.registry import Transform
+
+Columns = list[list[Tensor]]
+
+
+def buffers_of(bound: Bound, param: Tensor, state: Mapping[Tensor, Any]) -> list[Tensor]:
+    """Return the buffers of a link for a parameter, made where they are not there yet."""
+    held = state[param].setdefault(bound.name, {})
+    if len(held) < len(bound.transform.state):
+        like = param.detach().to(_buffer_dtype(bound, param))
+        for key, initialise in bound.transform.state.items():
+            if key not in held:
+                held[key] = initialise(like)
+    return [held[key] for key in bound.transform.state]
+
+
+def _buffer_dtype(bound: Bound, param: Tensor) -> torch.dtype:
+    """Return the dtype of a link's buffers: at least float32 where nothing else is asked for."""
+    if bound.state_dtype is None:
+        return at_least_float32(param.dtype)
+    return param.dtype if bound.state_dtype == "param" else bound.state_dtype
+
+
+class Precise:
+    """Columns in one dtype, the widest of a gradient and its buffers; written back at the end.
+
+    A bfloat16 gradient beside float32 buffers is transformed in float32.
+    """
+
+    def __init__(self, transform: Transform, columns: Columns) -> None:
+        """Convert what is of another dtype; counters stay as they are."""
+        self.columns, self.pairs = columns, []
+        sized = [c for k, c in enumerate(columns) if k not in transform.counters]
+        if transform.state and _differ(sized):
+            self.columns = [list(column) for column in columns]
+            for i, tensors in enumerate(zip(*sized, strict=True)):
+                self._widen(i, tensors, transform.counters)
+
+    def _widen(self, i: int, tensors: tuple[Tensor, ...], counters: list[int]) -> None:
+        dtype = tensors[0].dtype
+        for x in tensors:
+            dtype = torch.promote_types(dtype, x.dtype)
+        for k, column in enumerate(self.columns):
+            if k not in counters and column[i].dtype != dtype:
+                wide = column[i].to(dtype)
+                self.pairs.append((column[i], wide))
+                column[i] = wide
+
+    def __enter__(self) -> Columns:
+        """Return the columns."""
+        return self.columns
+
+    def __exit__(self, *_: Any) -> None:
+        """Write back what was converted."""
+        for narrow, wide in self.pairs:
+            narrow.copy_(wide)
+
+
+def _differ(columns: Columns) -> bool:
+    first, *others = columns
+    return any(x.dtype != first[i].dtype for column in others for i, x in enumerate(column))
 
 
 class LinkState:
@@ -15,23 +78,18 @@ class LinkState:
     there before the first step, would make Adam fail.
     """
 
-    def __init__(self, chain: Mapping[str, Link]) -> None:
+    def __init__(self, chain: Mapping[str, Bound]) -> None:
         """Note which keys of `state[p]` are the links'."""
-        self.keys = {name for name, link in chain.items() if link.transform.state}
+        self.keys = {name for name, bound in chain.items() if bound.transform.state}
         self.hidden: dict[Tensor, dict[str, Any]] = {}
 
-    def settle(self, state: dict[Tensor, dict[str, Any]]) -> None:
-        """Move counters to their parameters; torch loads them to where they were saved."""
-        for p, entry in state.items():
-            for buffers in (entry[key] for key in self.keys & entry.keys()):
-                if isinstance(buffers.get("step"), Tensor):
-                    buffers["step"] = buffers["step"].to(p.device)
-
-    def hide(self, state: dict[Tensor, dict[str, Any]]) -> None:
-        """Take out the entries that hold link buffers alone."""
-        if self.keys:
-            alone = [p for p, entry in state.items() if entry and entry.keys() <= self.keys]
-            self.hidden.update((p, state.pop(p)) for p in alone)
+    def hide(self, groups: Iterable[Any], state: dict[Tensor, dict[str, Any]]) -> None:
+        """Take out the entries of these groups' parameters that hold link buffers alone."""
+        for group in groups if self.keys else ():
+            for p in group["params"]:
+                entry = state.get(p)
+                if entry and entry.keys() <= self.keys:
+                    self.hidden[p] = state.pop(p)
 
     def show(self, state: dict[Tensor, dict[str, Any]]) -> None:
         """Put back what `hide` took out."""

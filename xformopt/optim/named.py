@@ -1,4 +1,4 @@
-"""The names of `rai_toolbox.optim`: each a thin class whose hooks apply registered transforms.
+"""The names of `rai_toolbox.optim`: each a thin class whose hooks are registered transforms.
 
 All take `params`, `InnerOpt`, `param_ndim`, `grad_scale`, `grad_bias` and `defaults` as
 `ParamTransformingOptimizer` does; their own settings are keys of the parameter groups.
@@ -14,18 +14,22 @@ from torch import Generator, Tensor, default_generator
 from torch.optim import SGD, Optimizer
 from torch.optim.optimizer import required
 
+from xformopt.optim.bound import Bound
 from xformopt.optim.chained import ChainedParamTransformingOptimizer
 from xformopt.optim.core import Group, ParamTransformingOptimizer
 from xformopt.optim.frank_wolfe import FrankWolfe
+from xformopt.optim.hooks import LinkHook
 from xformopt.optim.inner import ParamGroups
 from xformopt.transforms import (
     Transform,
     box,
     clamp,
+    l1_norm,
     l1_steepest,
     l2_ball,
     l2_norm,
     linf_ball,
+    linf_norm,
     sign,
     top_q,
 )
@@ -70,15 +74,32 @@ class SignedGradientOptim(_Named):
         """Take the shared arguments."""
         super().__init__(params, InnerOpt, param_ndim=param_ndim, **kwargs)
 
-    def _pre_step_transform_(self, param: Tensor, optim_group: Group | None = None) -> None:
-        if param.grad is not None:
-            sign.fn(param.grad)
+    _pre_step_transform_: Any = LinkHook(sign)
+
+
+class _NormHook(LinkHook):
+    """Divides by a norm; a subclass may have a `per_datum_norm` of its own."""
+
+    def method(self, optimizer: Any) -> Callable[..., None] | None:
+        """Return the method that divides by an overridden norm."""
+        cls = type(optimizer)
+        is_ours = cls.per_datum_norm is _Normed.per_datum_norm and cls.p is _Normed.p
+        return None if is_ours and cls._p in NORMS else optimizer.divide_by_norm
+
+    def bound(self, optimizer: Any) -> Bound:
+        """Return the normalisation of the class's order."""
+        cls, eps = type(optimizer), max(optimizer.div_by_zero_eps, TINY)
+        return Bound(cls.__name__, NORMS[cls._p], {}, {"eps": eps})
+
+
+NORMS = {1: l1_norm, 2: l2_norm, float("inf"): linf_norm}
 
 
 class _Normed(_Named):
     """Divides each gradient item by `per_datum_norm`: the `_p`-norm, unless overridden."""
 
     _p: ClassVar[float]
+    _pre_step_transform_: Any = _NormHook(l2_norm)
 
     def __init__(
         self,
@@ -103,7 +124,8 @@ class _Normed(_Named):
         """Return the norm of each row of `x`, shape `(N, D)`, as shape `(N,)`."""
         return item_norm(x, self.p).flatten()
 
-    def _pre_step_transform_(self, param: Tensor, optim_group: Group | None = None) -> None:
+    def divide_by_norm(self, param: Tensor, optim_group: Group | None = None) -> None:
+        """Divide each item of the gradient by `per_datum_norm`."""
         if param.grad is not None:
             norms = self.per_datum_norm(param.grad.flatten(1)).view(-1, *[1] * (param.ndim - 1))
             param.grad.div_(norms.clamp_min(max(self.div_by_zero_eps, TINY)))
@@ -151,8 +173,7 @@ class L2ProjectedOptim(_WithEpsilon, L2NormedGradientOptim):
 
     _rules: ClassVar = {"epsilon": (l2_ball, "radius")}
 
-    def _post_step_transform_(self, param: Tensor, optim_group: Group) -> None:
-        l2_ball.fn(param, radius=optim_group["epsilon"])
+    _post_step_transform_: Any = LinkHook(l2_ball, radius="epsilon")
 
 
 class LinfProjectedOptim(_WithEpsilon, SignedGradientOptim):
@@ -160,8 +181,7 @@ class LinfProjectedOptim(_WithEpsilon, SignedGradientOptim):
 
     _rules: ClassVar = {"epsilon": (linf_ball, "radius")}
 
-    def _post_step_transform_(self, param: Tensor, optim_group: Group) -> None:
-        linf_ball.fn(param, radius=optim_group["epsilon"])
+    _post_step_transform_: Any = LinkHook(linf_ball, radius="epsilon")
 
 
 class _Clamped(_Named):
@@ -192,16 +212,13 @@ class _Clamped(_Named):
 class ClampedGradientOptimizer(_Clamped):
     """Clamps each gradient entry to [clamp_min, clamp_max]."""
 
-    def _pre_step_transform_(self, param: Tensor, optim_group: Group) -> None:
-        if param.grad is not None:
-            clamp.fn(param.grad, min=optim_group["clamp_min"], max=optim_group["clamp_max"])
+    _pre_step_transform_: Any = LinkHook(clamp, min="clamp_min", max="clamp_max")
 
 
 class ClampedParameterOptimizer(_Clamped):
     """Clamps each parameter entry to [clamp_min, clamp_max] after the step."""
 
-    def _post_step_transform_(self, param: Tensor, optim_group: Group) -> None:
-        box.fn(param, min=optim_group["clamp_min"], max=optim_group["clamp_max"])
+    _post_step_transform_: Any = LinkHook(box, min="clamp_min", max="clamp_max")
 
 
 class TopQGradientOptimizer(_Named):
@@ -217,6 +234,7 @@ class TopQGradientOptimizer(_Named):
     """
 
     _rules: ClassVar = {"q": (top_q, "q"), "dq": (top_q, "dq")}
+    _pre_step_transform_: Any = LinkHook(top_q, {"generator": "_generator"}, q="q", dq="dq")
 
     def __init__(
         self,
@@ -234,11 +252,6 @@ class TopQGradientOptimizer(_Named):
         self._generator = None if generator is default_generator else generator
         defaults = {"q": q, "dq": dq, **(defaults or {})}
         super().__init__(params, InnerOpt, defaults=defaults, **kwargs)
-
-    def _pre_step_transform_(self, param: Tensor, optim_group: Group) -> None:
-        if param.grad is not None:
-            q, dq = optim_group["q"], optim_group["dq"]
-            top_q.fn(param.grad, q=q, dq=dq, generator=self._generator)
 
 
 class L1qNormedGradientOptim(ChainedParamTransformingOptimizer):
@@ -297,9 +310,7 @@ class _InsideBall(ParamTransformingOptimizer):
 class L1FrankWolfe(_InsideBall):
     """Frank–Wolfe over the l1 ball of radius `epsilon`, for each item."""
 
-    def _pre_step_transform_(self, param: Tensor, optim_group: Group | None = None) -> None:
-        if param.grad is not None:
-            l1_steepest.fn(param.grad)
+    _pre_step_transform_: Any = LinkHook(l1_steepest)
 
 
 class L1qFrankWolfe(_InsideBall, L1qNormedGradientOptim):

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from xformopt.transforms.items import rounds_scalars
-from xformopt.transforms.link import Link
+from xformopt.transforms.registry import Transform
 
 SMALL = 2**17
 """Bytes below which tensors on the CPU are gathered: there a call costs more than a copy."""
@@ -34,9 +34,8 @@ class Call(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How a link runs over a group, as long as the group's `layout` stays."""
+    """How a link runs over parameters of one layout."""
 
-    layout: Hashable
     as_they_are: list[int]
     """The positions of parameters that the transform takes one by one, in their own shape."""
     foreach: list[int]
@@ -50,11 +49,11 @@ Way = Literal["foreach", "gathered", "cut", "as it is", "alone"]
 _KIND = attrgetter("shape", "dtype", "device")
 
 
-def layout_of(link: Link, params: list[Tensor], columns: Columns) -> tuple[Hashable, ...]:
+def layout_of(transform: Transform, params: list[Tensor], columns: Columns) -> tuple[Hashable, ...]:
     """Return what a plan hangs on: the parameters, their layout, and how far counters differ."""
     layout: list[Hashable] = [*map(id, params), *map(_KIND, params)]
     for k, column in enumerate(columns):
-        if k in link.transform.counters:
+        if k in transform.counters:
             counts = [float(x) for x in column if _on_cpu(x)]
             layout.append(tuple(count - counts[0] for count in counts))
         else:
@@ -63,55 +62,58 @@ def layout_of(link: Link, params: list[Tensor], columns: Columns) -> tuple[Hasha
 
 
 def make_plan(
-    layout: Hashable, link: Link, columns: Columns, shapes: list[tuple[int, ...]], alone: bool
+    transform: Transform,
+    columns: Columns,
+    shapes: list[tuple[int, ...]],
+    alone: bool,
 ) -> Plan:
     """Cut a group into what is one call each: large tensors alone, small ones of like items."""
-    plan, gathering = Plan(layout, [], [], []), dict[Hashable, list[int]]()
+    plan, gathering = Plan([], [], []), dict[Hashable, list[int]]()
     for i, shape in enumerate(shapes):
         tensors = [column[i] for column in columns]
-        way = "alone" if alone else _way(link, tensors, shape)
+        way = "alone" if alone else _way(transform, tensors, shape)
         size = _bytes(tensors[0])
         if way == "foreach":
             plan.foreach.append(i)
         elif way == "as it is":
             plan.as_they_are.append(i)
         elif way == "gathered":
-            held = gathering.setdefault(_kind_of_items(link, tensors, shape), [])
+            held = gathering.setdefault(_kind_of_items(transform, tensors, shape), [])
             if held and (len(held) + 1) * size > (SLAB if _on_cpu(tensors[0]) else BUCKET):
-                plan.calls.append(_together(held, shapes, columns, link.transform.counters))
+                plan.calls.append(_together(held, shapes, columns, transform.counters))
                 held.clear()
             held.append(i)
         else:
             slab = max(1, SLAB * shape[0] // size) if way == "cut" else 0
             plan.calls.append(Call([i], shape, [], slab))
     for held in filter(None, gathering.values()):
-        plan.calls.append(_together(held, shapes, columns, link.transform.counters))
+        plan.calls.append(_together(held, shapes, columns, transform.counters))
     return plan
 
 
-def _way(link: Link, tensors: list[Tensor], shape: tuple[int, ...]) -> Way:
+def _way(transform: Transform, tensors: list[Tensor], shape: tuple[int, ...]) -> Way:
     """Return how a parameter is best given to a transform, which may be given others with it."""
-    counters = len(link.transform.counters)
+    counters = len(transform.counters)
     sized, first = tensors[: len(tensors) - counters], tensors[0]
     on_cpu, size = _on_cpu(first), _bytes(first)
-    most = SLAB if link.transform.costly else SMALL
+    most = SLAB if transform.costly else SMALL
     small = size <= (most if on_cpu else BUCKET)
     alike = all(x.numel() == first.numel() for x in sized)
     whole = alike and all(x.is_contiguous() for x in tensors)
-    foreach = link.transform.foreach is not None and not rounds_scalars(first)
+    foreach = transform.foreach is not None and not rounds_scalars(first)
     if foreach and small and all(x.shape == first.shape for x in sized):
         return "foreach"
     if counters and not on_cpu:
         whole = False
-    if whole and small and not (on_cpu and link.transform.elementwise):
+    if whole and small and not (on_cpu and transform.elementwise):
         return "gathered"
     if whole and on_cpu and size > 2 * SLAB and not counters:
         return "cut"
     return "as it is" if all(x.shape == shape for x in tensors) else "alone"
 
 
-def _kind_of_items(link: Link, tensors: list[Tensor], shape: tuple[int, ...]) -> Hashable:
-    counts = [float(tensors[k]) for k in link.transform.counters]
+def _kind_of_items(transform: Transform, tensors: list[Tensor], shape: tuple[int, ...]) -> Hashable:
+    counts = [float(tensors[k]) for k in transform.counters]
     return (shape[1:], *((x.dtype, x.device) for x in tensors), *counts)
 
 
@@ -127,6 +129,6 @@ def _together(
     held: list[int], shapes: list[tuple[int, ...]], columns: Columns, counters: list[int]
 ) -> Call:
     whole = [column[i] for k, column in enumerate(columns) if k not in counters for i in held]
-    same = whole[0].ndim > 0 and all(x.shape[1:] == whole[0].shape[1:] for x in whole)
+    same = all(x.ndim > 0 and x.shape[1:] == whole[0].shape[1:] for x in whole)
     sizes = [columns[0][i].shape[0] for i in held] if same else []
     return Call(list(held), (sum(shapes[i][0] for i in held), *shapes[held[0]][1:]), sizes)

@@ -7,10 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import LBFGS, SGD, Optimizer
 
-from xformopt.optim.buckets import run_optimizer_link
+from xformopt.optim.bound import Bound
+from xformopt.optim.buckets import Buckets, Given
 from xformopt.optim.core import ParamTransformingOptimizer
 from xformopt.optim.route import FIELDS, Named, Route, assign, sort_out
-from xformopt.optim.saving import check_same_chain
+from xformopt.optim.saving import by_name, load, pack, unpack
+from xformopt.optim.stepping import step_inside
+from xformopt.optim.unread import refuse_unread, sets
 from xformopt.schedules import Schedule
 from xformopt.text import as_text, close_matches
 from xformopt.transforms.link import Link, Transforms, as_chain
@@ -25,14 +28,16 @@ class RoutedOptimizer(Optimizer):
     Args:
         params: the model, or `model.named_parameters()`.
         routes: an ordered mapping name → route.
-        inner: the inner optimizer of routes that name none.
+        inner: the inner optimizer of routes that name none; SGD if None.
         transforms: the chain of routes that name none; its links over all gradients, such as
             `clip_total_norm`, run once, over the gradients of all routes, before their chains.
         strict_ndim: whether too small a parameter is an error, or one whole item.
-        **settings: settings of `ParamTransformingOptimizer` for all routes.
+        **settings: settings of `ParamTransformingOptimizer` for all routes, and of inner optimizers
+            where a route, or the partial that it names, does not set them itself.
 
     Raises:
-        ValueError: for a parameter that no rule takes, or a rule that takes nothing.
+        ValueError: for a parameter that no rule takes, a rule that takes nothing, or what no route
+            reads.
 
     >>> from functools import partial
     >>> from xformopt import transforms as T
@@ -52,7 +57,7 @@ class RoutedOptimizer(Optimizer):
         params: nn.Module | Iterable[tuple[str, Tensor]],
         routes: Mapping[str, Route],
         *,
-        inner: Callable[..., Optimizer] = SGD,
+        inner: Callable[..., Optimizer] | None = None,
         transforms: Transforms = None,
         strict_ndim: bool = False,
         **settings: Any,
@@ -63,12 +68,14 @@ class RoutedOptimizer(Optimizer):
         self.common = {n: link for n, link in chain.items() if link.transform.scope == "optimizer"}
         _refuse_schedules(self.common)
         transforms = {name: link for name, link in chain.items() if name not in self.common}
+        refuse_unread(routes, inner, transforms, settings)
         settings["strict_ndim"] = strict_ndim
         self.routes = dict(routes)
         self.frozen = {name: taken for name, taken in assigned.items() if routes[name].freeze}
         for taken in self.frozen.values():
             _freeze(taken)
-        self._shared = (inner, transforms, settings)
+        self._buckets = Buckets()
+        self._shared = (inner or SGD, transforms, settings)
         self.optimizers: dict[str, ParamTransformingOptimizer] = {
             name: self._build(name, taken)
             for name, taken in assigned.items()
@@ -117,10 +124,10 @@ class RoutedOptimizer(Optimizer):
                 loss = closure()
         with torch.no_grad():
             for name, link in self.common.items():
-                settings = {f"{name}.{key}": value for key, value in link.settings.items()}
-                run_optimizer_link(name, link, [{**g, **settings} for g in self.param_groups])
+                bound = Bound(name, link.transform, {}, link.settings)
+                self._buckets.run(bound, self.param_groups, Given({}, {}, False))
         for optimizer in self.optimizers.values():
-            optimizer.step()
+            step_inside(optimizer)
         return loss
 
     def train(self) -> None:
@@ -161,33 +168,48 @@ class RoutedOptimizer(Optimizer):
             self.frozen[route] = [*self.frozen.get(route, []), *group["params"]]
             return
         if route in self.optimizers:
+            _refuse_unknown(route, self.optimizers[route], group)
             self.optimizers[route].add_param_group(group)
         else:
             own = {k: v for k, v in group.items() if k not in ("params", "route")}
-            made = self._build(route, group["params"])
+            made = self._build(route, group["params"], own)
             made.state = self.state
-            made.param_groups[0].update(own)
             self.optimizers[route] = made
         self._order.append(route)
 
-    def _build(self, name: str, taken: Named) -> ParamTransformingOptimizer:
-        return _build(self.routes[name], name, taken, *self._shared)
+    def _build(
+        self, name: str, taken: Named, own: Mapping[str, Any] | None = None
+    ) -> ParamTransformingOptimizer:
+        return _build(self.routes[name], name, taken, own or {}, *self._shared)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state dict, with links and generators of each route."""
+        state_dict = super().state_dict()
+        for name, optimizer in self.optimizers.items():
+            pack(_of(name, state_dict["param_groups"]), optimizer._bounds(), optimizer.transforms)
+        return state_dict
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what `state_dict` gave, for the same parameters under the same routes."""
-        for ours, theirs in zip(self.param_groups, state_dict["param_groups"], strict=False):
-            for key in ("route", "param_names"):
-                if ours[key] != theirs.get(key):
-                    raise ValueError(
-                        f"the state dict has other routes: `{key}` is {theirs.get(key)} where this "
-                        f"optimizer has {ours[key]}"
-                    )
+        """Load what `state_dict` gave, for the same routes, by the names of the parameters."""
+        ours = _routes_of(self.param_groups)
+        theirs = _routes_of(state_dict["param_groups"])
+        if ours != theirs:
+            raise ValueError(
+                f"the state dict has other routes: `route` is {theirs} where this optimizer has "
+                f"{ours}"
+            )
+        state_dict = by_name(self.param_groups, state_dict)
+        saved = {}
         for name, optimizer in self.optimizers.items():
-            own = [group for group in state_dict["param_groups"] if group.get("route") == name]
-            check_same_chain(optimizer.param_groups, own)
-        super().load_state_dict(state_dict)
+            own = _of(name, state_dict["param_groups"])
+            groups = unpack(optimizer.param_groups, own, optimizer._bounds(), optimizer.transforms)
+            saved[name] = iter(groups)
+        groups = [next(saved[group["route"]]) for group in state_dict["param_groups"]]
+        names = {n for optimizer in self.optimizers.values() for n in optimizer._chain.state.keys}
+        load(self, {**state_dict, "param_groups": groups}, names, super().load_state_dict)
         for optimizer in self.optimizers.values():
-            optimizer.link_state.settle(self.state)
+            for group in optimizer.param_groups:
+                optimizer._scheduled.put(group)
 
     def describe(self) -> str:
         """Return the resolved routing as a table: route, rule, and the parameters it took."""
@@ -212,7 +234,7 @@ class RoutedOptimizer(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and copy need."""
-        names = ("routes", "frozen", "common", "optimizers", "_order", "_shared")
+        names = ("routes", "frozen", "common", "optimizers", "_order", "_shared", "_buckets")
         return {name: vars(self)[name] for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -221,7 +243,7 @@ class RoutedOptimizer(Optimizer):
         self.__dict__.update(
             {
                 k: state.pop(k)
-                for k in ("routes", "frozen", "common", "optimizers", "_shared")
+                for k in ("routes", "frozen", "common", "optimizers", "_shared", "_buckets")
                 if k in state
             }
         )
@@ -260,19 +282,38 @@ def _refuse_schedules(common: Mapping[str, Link]) -> None:
                 )
 
 
+def _routes_of(groups: list[dict[str, Any]]) -> str:
+    return ", ".join(sorted({str(group.get("route")) for group in groups}))
+
+
+def _of(route: str, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [group for group in groups if group.get("route") == route]
+
+
+def _refuse_unknown(route: str, optimizer: ParamTransformingOptimizer, group: Any) -> None:
+    known = {*optimizer.defaults, *optimizer.transforms, "params", "param_names", "route"}
+    for key in group:
+        if key not in known:
+            hint = close_matches(key, [*FIELDS, *optimizer.defaults])
+            raise TypeError(f"route `{route}` has a setting `{key}` that nothing reads: {hint}")
+
+
 def _build(
     route: Route,
     name: str,
     taken: Named,
+    added: Mapping[str, Any],
     inner: Callable[..., Optimizer],
     transforms: Transforms,
     settings: dict[str, Any],
 ) -> ParamTransformingOptimizer:
-    own = dict(route.settings)
-    shared = {**settings, **{k: own.pop(k) for k in ("param_ndim", "strict_ndim") if k in own}}
+    own = {**route.settings, **added}
+    shared = {k: v for k, v in settings.items() if not (route.inner and sets(route, k))}
+    shared.update({k: own.pop(k) for k in ("param_ndim", "strict_ndim") if k in own})
+    group = {"params": taken, "route": name, **own}
     try:
         optimizer = ParamTransformingOptimizer(
-            [{"params": taken, "route": name, **own}],
+            [group],
             route.inner or inner,
             transforms=transforms if route.transforms is None else route.transforms,
             **shared,
@@ -283,8 +324,5 @@ def _build(
         raise ValueError(
             f"route `{name}`: LBFGS evaluates the loss itself and cannot share a step; use it alone"
         )
-    for key in own:
-        if key not in optimizer.defaults:
-            hint = close_matches(key, [*FIELDS, *optimizer.defaults])
-            raise TypeError(f"route `{name}` has a setting `{key}` that nothing reads: {hint}")
+    _refuse_unknown(name, optimizer, group)
     return optimizer

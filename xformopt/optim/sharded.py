@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from xformopt.optim.batching import item_ndim
-from xformopt.transforms.link import Link
+from xformopt.optim.exchange import Exchange, by_kind, can_be_dealt
+from xformopt.transforms.registry import Transform
 
 Columns = list[list[Tensor]]
 
@@ -22,29 +23,45 @@ class Shards:
     """The local view of what a link is given for sharded parameters, and the way back.
 
     Items that lie whole on each rank, as rows of shards on dim 0, are taken there without
-    communication; others are gathered, transformed on every rank alike, and cut again.
+    communication. Others are gathered, transformed on every rank alike, and cut again; where that
+    is costly, the tensors are dealt out among the ranks instead.
     """
 
     def __init__(
-        self, link: Link, columns: Columns, param_ndim: int | None, strict: bool, draws: bool
+        self,
+        transform: Transform,
+        columns: Columns,
+        param_ndim: int | None,
+        strict: bool,
+        draws: bool,
     ) -> None:
         """Make `columns` of local tensors."""
         self.gathered: list[tuple[Any, Tensor]] = []
+        self.exchanges: list[Exchange] = []
         self.columns: Columns = [[] for _ in columns]
+        dealt: list[Any] = []
         for tensors in zip(*columns, strict=True):
             if is_sharded(tensors[0]):
-                _refuse_draws(link, draws)
-                whole = link.transform.elementwise or _items_are_whole(
+                _refuse_draws(transform, draws)
+                whole = transform.elementwise or _items_are_whole(
                     tensors[0], item_ndim(tensors[0].shape, param_ndim, strict)
                 )
+                if not whole and _is_dealt(transform, tensors[0]):
+                    dealt.append(tensors[0])
+                    continue
                 tensors = [self._local(x, whole) for x in tensors]
             for column, x in zip(self.columns, tensors, strict=True):
                 column.append(x)
+        for alike in by_kind(dealt):
+            self.exchanges.append(Exchange(alike))
+            self.columns[0].extend(self.exchanges[-1].whole)
 
     def write_back(self) -> None:
         """Put the shards of what was gathered and transformed where they came from."""
         from torch.distributed.tensor import DTensor, Replicate
 
+        for exchange in self.exchanges:
+            exchange.give_back()
         for x, full in self.gathered:
             everywhere = [Replicate()] * x.device_mesh.ndim
             whole = DTensor.from_local(full, x.device_mesh, everywhere, run_check=False)
@@ -58,6 +75,16 @@ class Shards:
         full = x.full_tensor()
         self.gathered.append((x, full))
         return full
+
+
+def _is_dealt(transform: Transform, x: Any) -> bool:
+    """Return whether the work on a tensor is worth sharing among the ranks."""
+    return (
+        transform.costly
+        and transform.tensors == ("grad",)
+        and not transform.state
+        and (can_be_dealt(x))
+    )
 
 
 def _items_are_whole(x: Any, item_dims: int) -> bool:
@@ -77,9 +104,9 @@ def _items_are_whole(x: Any, item_dims: int) -> bool:
     return True
 
 
-def _refuse_draws(link: Link, draws: bool) -> None:
+def _refuse_draws(transform: Transform, draws: bool) -> None:
     if draws:
         raise ValueError(
-            f"transform `{link.transform.name}` draws random numbers, which would differ between "
+            f"transform `{transform.name}` draws random numbers, which would differ between "
             "the ranks that hold a sharded parameter; apply it before sharding, or leave it out"
         )

@@ -1,5 +1,6 @@
 """From a recipe to its parts, as objects or as nodes of a config, and to its optimizer."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -10,11 +11,18 @@ from torch.optim import Optimizer
 
 from xformopt import transforms
 from xformopt.optim import FrankWolfe, ParamTransformingOptimizer, Route, RoutedOptimizer
-from xformopt.optim.inner import ParamGroups, inner_optimizers
-from xformopt.optim.route import named
+from xformopt.optim.catalogue import inner_optimizers
+from xformopt.optim.inner import ParamGroups
+from xformopt.optim.standard import places_of, spread
 from xformopt.recipes.index import get
 from xformopt.recipes.recipe import Chain, Recipe, RecipeRoute
 from xformopt.text import close_matches
+
+SHARED = ("param_ndim", "grad_scale", "grad_bias", "strict_ndim", "compile", "lr_scale")
+"""The settings of the core, which a recipe takes beside those of its inner optimizer."""
+
+Composed = Recipe | RecipeRoute
+"""What has a chain and an inner optimizer."""
 
 
 class Make(Protocol):
@@ -30,7 +38,7 @@ def inner_classes() -> dict[str, type[Optimizer]]:
     return {**inner_optimizers(), "frank_wolfe": FrankWolfe}
 
 
-def parts(recipe: Recipe | RecipeRoute, make: Make) -> dict[str, Any]:
+def parts(recipe: Composed, make: Make) -> dict[str, Any]:
     """Return the chain and the inner optimizer of a recipe or route, made by `make`."""
     chain = {
         name: make(transforms.get(name), zen_partial=False, **settings)
@@ -57,26 +65,31 @@ def build(
         name: the recipe's name.
         params: the model, or parameters; for a recipe with routes, such as `muon`, with names.
         chain: settings of its transforms that shall differ, by name.
-        **settings: settings of its inner optimizer that shall differ; of every route, if any.
+        **settings: settings of its inner optimizer that shall differ, of every route that has them;
+            `weight_decay`, `momentum`, `betas` are those of its links; and settings of the core.
 
     >>> import torch
     >>> optim = build("lion", [torch.zeros(2)], {"lion_mix": {"beta1": 0.8}}, lr=1e-3)
     >>> optim.transforms["lion_mix"]
     lion_mix(beta1=0.8, beta2=0.99)
     """
-    recipe = get(name)
-    _check_links(name, recipe, chain or {})
+    recipe, chain = get(name), chain or {}
+    _check_links(name, recipe, chain)
+    shared = {key: settings.pop(key) for key in SHARED if key in settings}
+    shared = {"strict_ndim": False, "standard_keys": True, **shared}
     if recipe.routes:
-        changed = {k: _changed(r, chain or {}, settings) for k, r in recipe.routes.items()}
-        return RoutedOptimizer(params, routes(replace(recipe, routes=changed), call))
-    made = parts(_changed(recipe, chain or {}), call)
+        _check_read(name, recipe, settings)
+        changed = {
+            key: _changed(route, chain, {k: v for k, v in settings.items() if _reads(route, k)})
+            for key, route in recipe.routes.items()
+        }
+        return RoutedOptimizer(params, routes(replace(recipe, routes=changed), call), **shared)
+    made = parts(_changed(recipe, chain, settings), call)
     return ParamTransformingOptimizer(
-        named(params),
+        params,
         made["inner"],
         transforms=made["transforms"],
-        param_ndim=recipe.param_ndim,
-        strict_ndim=False,
-        **settings,
+        **{"param_ndim": recipe.param_ndim, **shared},
     )
 
 
@@ -85,9 +98,43 @@ def call(target: Callable[..., Any], *, zen_partial: bool, **settings: Any) -> A
     return partial(target, **settings) if zen_partial else target(**settings)
 
 
-def _changed(recipe: Any, chain: Chain, settings: Mapping[str, Any] | None = None) -> Any:
-    links = {name: {**own, **chain.get(name, {})} for name, own in recipe.chain.items()}
-    return replace(recipe, chain=links, settings={**recipe.settings, **(settings or {})})
+def _changed(recipe: Composed, chain: Chain, settings: Mapping[str, Any]) -> Any:
+    """Return a recipe or route with other settings, each where it is read."""
+    own = {
+        f"{name}.{key}": value
+        for name in recipe.chain
+        for key, value in chain.get(name, {}).items()
+    }
+    spread_out = spread({**own, **settings}, _places(recipe))
+    links = {name: dict(held) for name, held in recipe.chain.items()}
+    inner = dict(recipe.settings)
+    for key, value in spread_out.items():
+        link, dot, setting = key.partition(".")
+        (links[link] if dot else inner)[setting if dot else key] = value
+    return replace(recipe, chain=links, settings=inner)
+
+
+def _places(recipe: Composed) -> dict[str, tuple[str, ...]]:
+    """Return the standard keys, such as `weight_decay`, that the links around SGD stand for."""
+    if recipe.inner != "sgd":
+        return {}
+    return places_of({name: transforms.get(name)(**own) for name, own in recipe.chain.items()})
+
+
+def _reads(route: Composed, key: str) -> bool:
+    inner = inspect.signature(inner_classes()[route.inner]).parameters
+    return key in _places(route) or (key in inner and not _is_fixed(route, key))
+
+
+def _is_fixed(route: Composed, key: str) -> bool:
+    """Return whether SGD has a key for what the chain of the route does otherwise."""
+    return route.inner == "sgd" and bool(route.chain) and key in ("momentum", "nesterov")
+
+
+def _check_read(name: str, recipe: Recipe, settings: Mapping[str, Any]) -> None:
+    for key in settings:
+        if not any(_reads(route, key) for route in recipe.routes.values()):
+            raise TypeError(f"no route of the recipe `{name}` has a setting `{key}`")
 
 
 def _check_links(name: str, recipe: Recipe, chain: Chain) -> None:

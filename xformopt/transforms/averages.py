@@ -7,6 +7,8 @@ from xformopt.transforms.items import aten
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Fraction, NonNegative
 
+MOMENTUM = {"momentum": "decay", "nesterov": "nesterov"}
+
 
 def _momentum_each(
     grads: list[Tensor], buffers: list[Tensor], *, decay: float, nesterov: bool
@@ -19,7 +21,7 @@ def _momentum_each(
         aten._foreach_copy_(grads, buffers)
 
 
-@transform(state=("buffer",), elementwise=True, foreach=_momentum_each)
+@transform(state=("buffer",), elementwise=True, foreach=_momentum_each, standard=MOMENTUM)
 def momentum(
     grad: Tensor, buffer: Tensor, *, decay: Fraction = 0.9, nesterov: bool = False
 ) -> None:
@@ -50,7 +52,7 @@ def _ema_each(grads: list[Tensor], averages: list[Tensor], *, decay: float, nest
         aten._foreach_copy_(grads, averages)
 
 
-@transform(state=("average",), elementwise=True, foreach=_ema_each)
+@transform(state=("average",), elementwise=True, foreach=_ema_each, standard=MOMENTUM)
 def ema(grad: Tensor, average: Tensor, *, decay: Fraction = 0.9, nesterov: bool = False) -> None:
     """Replace the gradient by its exponential moving average, or look ahead by it.
 
@@ -79,7 +81,12 @@ def _lion_mix_each(
     aten._foreach_copy_(grads, mixed)
 
 
-@transform(state=("average",), elementwise=True, foreach=_lion_mix_each)
+@transform(
+    state=("average",),
+    elementwise=True,
+    foreach=_lion_mix_each,
+    standard={"betas": ("beta1", "beta2")},
+)
 def lion_mix(
     grad: Tensor, average: Tensor, *, beta1: Fraction = 0.9, beta2: Fraction = 0.99
 ) -> None:

@@ -1,12 +1,10 @@
 """Clipping: entries or norms of the gradient held within bounds."""
 
-from math import ceil
-
 import torch
 from torch import Tensor
 
 from xformopt.transforms.items import TINY, at_least_float32, aten, item_norm, shrink_to_norm
-from xformopt.transforms.ranks import kth_largest
+from xformopt.transforms.ranks import kth_largest, rank_of
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Fraction, NonNegative, Number, Positive
 
@@ -83,7 +81,7 @@ def clip_quantile(grad: Tensor, *, q: Fraction = 0.99) -> None:
     Source: Seetharaman et al. 2020, AutoClip, arXiv:2007.14469, per entry instead of per step.
     """
     sizes = grad.flatten(1).abs()
-    rank = max(1, ceil(q * sizes.shape[1]))
+    rank = rank_of(q, sizes.shape[1])
     bound = kth_largest(sizes, sizes.shape[1] - rank + 1).view(-1, *[1] * (grad.ndim - 1))
     grad.clamp_(-bound, bound)
 
@@ -141,12 +139,16 @@ def clip_total_norm(grads: list[Tensor], *, max_norm: NonNegative = 1.0) -> None
 
     Source: Pascanu et al. 2013, On the difficulty of training RNNs, arXiv:1211.5063.
     """
-    exact = [g.to(at_least_float32(g.dtype)) for g in grads]
-    if torch.compiler.is_compiling():
-        norms = [torch.linalg.vector_norm(g).to(exact[0].device) for g in exact]
-        total = torch.linalg.vector_norm(torch.stack(norms))
-    else:
-        total = torch.nn.utils.get_total_norm(exact)
+    total = _total_norm(grads)
     factor = (max_norm / total.clamp_min(TINY)).clamp_max(1.0)
     for grad in grads:
         grad.mul_(factor.to(grad.device))
+
+
+def _total_norm(grads: list[Tensor]) -> Tensor:
+    """Return √Σ ‖g‖₂²; of gradients on a device, or sharded, by torch's multi-tensor kernels."""
+    compiling = torch.compiler.is_compiling()
+    if not compiling and any(g.device.type != "cpu" or type(g) is not Tensor for g in grads):
+        return torch.nn.utils.get_total_norm([g.to(at_least_float32(g.dtype)) for g in grads])
+    norms = [item_norm(g.reshape(1, -1), 2).to(grads[0].device) for g in grads]
+    return item_norm(torch.cat(norms, 1), 2).view(())

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
+
 if TYPE_CHECKING:
     from xformopt.transforms.registry import Transform
 
@@ -13,7 +15,7 @@ When = Literal["pre", "post"]
 
 
 class Link:
-    """A transform with its settings, its `param_ndim` and when it runs.
+    """A transform with its settings, its `param_ndim`, when it runs, and how it keeps its state.
 
     Made by calling a transform: `top_q(q=0.9, param_ndim=1)`.
 
@@ -22,7 +24,7 @@ class Link:
     top_q(q=0.7, dq=0.0, param_ndim=1)
     """
 
-    __slots__ = ("resources", "settings", "transform", "when")
+    __slots__ = ("resources", "settings", "state_dtype", "transform", "when")
 
     def __init__(
         self,
@@ -30,6 +32,7 @@ class Link:
         settings: Mapping[str, Any],
         param_ndim: int | Literal["inherit"] | None = INHERIT,
         when: When | None = None,
+        state_dtype: torch.dtype | str | None = None,
     ) -> None:
         """Check the settings and keep them."""
         if when not in (None, "pre", "post"):
@@ -43,6 +46,7 @@ class Link:
         self.resources = {k: v for k, v in values.items() if k in resources}
         self.settings = {k: v for k, v in values.items() if k not in resources}
         self.settings["param_ndim"] = param_ndim
+        self.state_dtype = _checked_dtype(transform, state_dtype)
         if param_ndim != INHERIT:
             check_param_ndim(param_ndim)
 
@@ -53,6 +57,8 @@ class Link:
             del shown["param_ndim"]
         if self.when != self.transform.when:
             shown["when"] = self.when
+        if self.state_dtype is not None:
+            shown["state_dtype"] = str(self.state_dtype).removeprefix("torch.")
         return f"{self.transform.name}({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -101,6 +107,21 @@ def check_param_ndim(param_ndim: Any) -> None:
     is_int = isinstance(param_ndim, int) and not isinstance(param_ndim, bool)
     if param_ndim is not None and not is_int:
         raise TypeError(f"`param_ndim` must be an int or None, got {param_ndim!r}")
+
+
+def _checked_dtype(transform: "Transform", asked: Any) -> torch.dtype | str | None:
+    """Return the dtype of buffers: None for at least float32, 'param' for the parameter's own."""
+    if asked is None:
+        return None
+    if not transform.state:
+        raise TypeError(f"`{transform.name}` keeps no state: no `state_dtype`")
+    dtype = getattr(torch, asked, None) if isinstance(asked, str) else asked
+    if asked == "param" or (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        return asked if asked == "param" else dtype
+    raise ValueError(
+        f"`state_dtype` of `{transform.name}` must be None (at least float32), 'param' or a "
+        f"floating dtype such as 'bfloat16', got {asked!r}"
+    )
 
 
 def _checked(link: Any, where: str) -> Link:

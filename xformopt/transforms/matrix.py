@@ -1,23 +1,21 @@
-"""Transforms of items as matrices: orthogonalisation, rows, columns, spectral directions."""
+"""Transforms of items as matrices: orthogonalisation, rows, columns, spectral directions.
+
+An item of one dimension, such as a bias, is a matrix of one column: each of its entries is a row.
+"""
 
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from xformopt.transforms.items import (
-    TINY,
-    as_matrices,
-    at_least_float32,
-    item_norm,
-    lengths_of_rows,
-)
+from xformopt.transforms.items import TINY, at_least_float32, item_norm
+from xformopt.transforms.matrices import as_matrices, lengths_of_rows, svd
 from xformopt.transforms.newton_schulz import newton_schulz
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Count, NonNegative
 
 
-@transform(costly=True, laws=("odd",))
+@transform(items="matrix", costly=True, laws=("odd",))
 def orthogonalize(
     grad: Tensor,
     *,
@@ -54,7 +52,7 @@ def orthogonalize(
         grad.mul_(_factor(scale, rows, columns))
 
 
-@transform(laws=("scale_invariant", "odd"))
+@transform(items="matrix", laws=("scale_invariant", "odd"))
 def spectral_steepest(grad: Tensor) -> None:
     """Replace each item, as a matrix, by its polar factor: the steepest of the spectral ball.
 
@@ -73,7 +71,7 @@ def spectral_steepest(grad: Tensor) -> None:
     grad.copy_((u * (s > 0).unsqueeze(-2) @ v).reshape(grad.shape))
 
 
-@transform(laws=("scale_invariant", "odd"))
+@transform(items="matrix", laws=("scale_invariant", "odd"))
 def nuclear_steepest(grad: Tensor) -> None:
     """Replace each item, as a matrix, by its leading singular pair: steepest of the nuclear ball.
 
@@ -93,7 +91,7 @@ def nuclear_steepest(grad: Tensor) -> None:
     grad.copy_(leading.reshape(grad.shape))
 
 
-@transform(laws=("idempotent", "scale_invariant", "odd"))
+@transform(items="matrix", laws=("idempotent", "scale_invariant", "odd"))
 def row_norm(grad: Tensor, *, eps: NonNegative = TINY) -> None:
     """Divide each row of each item, as a matrix, by its Euclidean norm.
 
@@ -112,7 +110,7 @@ def row_norm(grad: Tensor, *, eps: NonNegative = TINY) -> None:
     _normalize_along(grad, -1, eps)
 
 
-@transform(laws=("idempotent", "scale_invariant", "odd"))
+@transform(items="matrix", laws=("idempotent", "scale_invariant", "odd"))
 def column_norm(grad: Tensor, *, eps: NonNegative = TINY) -> None:
     """Divide each column of each item, as a matrix, by its Euclidean norm.
 
@@ -150,7 +148,7 @@ def _svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Decompose each item, scaled by its largest entry; singular values below rounding are 0."""
     matrices = as_matrices(x).to(at_least_float32(x.dtype))
     largest = matrices.abs().amax((-2, -1), keepdim=True).clamp_min(TINY)
-    u, s, v = torch.linalg.svd(matrices / largest, full_matrices=False)
+    u, s, v = svd(matrices / largest)
     noise = max(matrices.shape[-2:]) * torch.finfo(s.dtype).eps
     return u, torch.where(s > s[..., :1] * noise, s, 0), v
 

@@ -1,17 +1,21 @@
-"""Projections of each item, as a matrix, onto sets of matrices."""
+"""Projections of each item, as a matrix, onto sets of matrices.
+
+An item of one dimension, such as a bias, is a matrix of one column: each of its entries is a row.
+"""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from xformopt.transforms.items import TINY, as_matrices, at_least_float32, lengths_of_rows
+from xformopt.transforms.items import TINY, at_least_float32
+from xformopt.transforms.matrices import as_matrices, lengths_of_rows, svd
 from xformopt.transforms.project import onto_capped_simplex
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Count, NonNegative
 
 
-@transform(laws=("idempotent", "nonexpansive", "odd"))
+@transform(items="matrix", laws=("idempotent", "nonexpansive", "odd"))
 def spectral_ball(param: Tensor, *, radius: NonNegative = 1.0) -> None:
     """Project onto the matrices whose singular values are at most `radius`.
 
@@ -29,7 +33,7 @@ def spectral_ball(param: Tensor, *, radius: NonNegative = 1.0) -> None:
     _map_singular_values(param, lambda s: s.clamp_max(radius))
 
 
-@transform(laws=("idempotent", "nonexpansive", "odd"))
+@transform(items="matrix", laws=("idempotent", "nonexpansive", "odd"))
 def nuclear_ball(param: Tensor, *, radius: NonNegative = 1.0) -> None:
     """Project onto the matrices whose singular values sum to at most `radius`.
 
@@ -52,7 +56,7 @@ def nuclear_ball(param: Tensor, *, radius: NonNegative = 1.0) -> None:
     _map_singular_values(param, onto_l1_ball)
 
 
-@transform(laws=("odd",))
+@transform(items="matrix", laws=("odd",))
 def stiefel(param: Tensor) -> None:
     """Replace by the nearest matrix with orthonormal rows or columns, whichever are fewer.
 
@@ -70,7 +74,7 @@ def stiefel(param: Tensor) -> None:
     _map_singular_values(param, torch.ones_like)
 
 
-@transform(laws=("idempotent", "odd"))
+@transform(items="matrix", laws=("idempotent", "odd"))
 def low_rank(param: Tensor, *, rank: Count = 1) -> None:
     """Replace by the nearest matrix of at most this rank.
 
@@ -88,7 +92,7 @@ def low_rank(param: Tensor, *, rank: Count = 1) -> None:
     _map_singular_values(param, lambda s: torch.where(_index(s) < rank, s, 0))
 
 
-@transform(laws=("idempotent", "odd", "nonexpansive"))
+@transform(items="matrix", laws=("idempotent", "odd", "nonexpansive"))
 def max_norm(param: Tensor, *, radius: NonNegative = 3.0) -> None:
     """Project each row of each item, as a matrix, onto the Euclidean ball.
 
@@ -110,7 +114,7 @@ def max_norm(param: Tensor, *, radius: NonNegative = 3.0) -> None:
 
 def _map_singular_values(param: Tensor, function: Callable[[Tensor], Tensor]) -> None:
     matrices = as_matrices(param).to(at_least_float32(param.dtype))
-    u, s, v = torch.linalg.svd(matrices, full_matrices=False)
+    u, s, v = svd(matrices)
     mapped = function(s)
     changed = (mapped != s).any(-1)[:, None, None]
     new = torch.where(changed, u * mapped.unsqueeze(-2) @ v, matrices)

@@ -30,7 +30,7 @@ def gradient_noise(
     Source: Neelakantan et al. 2015, Adding Gradient Noise, arXiv:1511.06807.
     """
     device = generator.device if generator else grad.device
-    noise = torch.randn(grad.shape, generator=generator, device=device)
+    noise = torch.randn(grad.shape, generator=generator, device=device, dtype=torch.float32)
     sigma = (variance / (1 + elapsed(step)) ** decay) ** 0.5
     step.add_(1)
     grad.add_(noise.to(grad).mul_(sigma))

@@ -8,7 +8,10 @@ from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Decay, Fraction, NonNegative
 
 
-@transform(state={"first": torch.zeros_like, "second": torch.zeros_like, "step": "counter"})
+@transform(
+    state={"first": torch.zeros_like, "second": torch.zeros_like, "step": "counter"},
+    standard={"betas": ("beta1", "beta2"), "eps": "eps"},
+)
 def adam(
     grad: Tensor,
     first: Tensor,
@@ -43,7 +46,7 @@ def adam(
     grad.copy_(first).div_(denominator.mul_(correction1))
 
 
-@transform(state=("second",))
+@transform(state=("second",), standard={"alpha": "decay", "eps": "eps"})
 def rms(grad: Tensor, second: Tensor, *, decay: Fraction = 0.99, eps: NonNegative = 1e-8) -> None:
     """Divide the gradient by the root of its moving mean square.
 

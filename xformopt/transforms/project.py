@@ -5,7 +5,7 @@ from torch import Tensor
 
 from xformopt.transforms.clip import bounds_are_ordered, clamp_each
 from xformopt.transforms.items import TINY, at_least_float32, aten, item_norm, shrink_to_norm
-from xformopt.transforms.ranks import sort_rows
+from xformopt.transforms.ranks import number_kept, sort_rows
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Fraction, NonNegative, Number, Positive
 
@@ -146,7 +146,7 @@ def topq_ball(param: Tensor, *, q: Fraction = 0.9, radius: NonNegative = 1.0) ->
     Source: Wang & Lu 2015, Projection onto the capped simplex, arXiv:1503.01002.
     """
     flat = param.flatten(1).to(at_least_float32(param.dtype))
-    cap = radius / max(1, round((1 - q) * flat.shape[1]))
+    cap = radius / max(1, number_kept(q, flat.shape[1]))
     size = flat.abs()
     outside = size.clamp_max(cap).sum(1, keepdim=True) > radius
     nearest = torch.where(outside, onto_capped_simplex(size, radius, cap), size.clamp_max(cap))
@@ -177,11 +177,14 @@ def onto_capped_simplex(x: Tensor, total: float, cap: float = float("inf")) -> T
     """Project the rows of `x`, shape `(N, d)`, onto {0 <= y <= cap, Σ y = total}, exactly.
 
     y = min(max(x - θ, 0), cap), where Σ y falls piecewise linearly in θ, with kinks at the entries
-    and at the entries less `cap`: they are sorted and the sum accumulated between them.
+    and at the entries less `cap`: they are sorted and the sum accumulated between them, in float64
+    where there is one, since `cap` may be smaller than the rounding of the entries.
     """
-    x = x - x.amax(1, keepdim=True)
     if cap == float("inf"):
+        x = x - x.amax(1, keepdim=True)
         return (x - _threshold(x, total)).clamp_min_(0)
+    x = x if x.device.type == "mps" else x.double()
+    x = x - x.amax(1, keepdim=True)
     kinks, order = torch.cat([x - cap, x], 1).sort(1, descending=True)
     enters = order >= x.shape[1]
     active = torch.where(enters, 1, -1).cumsum(1)

@@ -4,7 +4,7 @@ Where the values are at hand, NumPy sorts: its vector instructions take a fracti
 `torch.sort` and `torch.topk` take on a CPU. Elsewhere, and without NumPy, torch does.
 """
 
-from importlib.util import find_spec
+from math import ceil
 
 import torch
 from torch import Tensor
@@ -12,7 +12,40 @@ from torch.nn import Parameter
 
 from xformopt.transforms.items import at_least_float32, is_at_hand
 
-HAS_NUMPY = find_spec("numpy") is not None
+ROUNDING = 1e-12
+"""What a share times a number may be too large by, since 0.55 · 100 = 55.000000000000007."""
+
+
+def _has_numpy() -> bool:
+    """Return whether torch can give its values to NumPy."""
+    try:
+        import numpy  # noqa: F401
+
+        torch.empty(0).numpy()
+    except (ImportError, RuntimeError):
+        return False
+    return True
+
+
+HAS_NUMPY = _has_numpy()
+
+
+def rank_of(q: float, length: int) -> int:
+    """Return which of so many sorted entries is their q-quantile: ⌈q d⌉, and the first for 0.
+
+    >>> rank_of(0.55, 100), rank_of(0.0, 100)
+    (55, 1)
+    """
+    return max(1, ceil(q * length * (1 - ROUNDING)))
+
+
+def number_kept(q: float, length: int) -> int:
+    """Return how many of so many entries are left without the fraction q: round((1 - q) d).
+
+    >>> number_kept(0.9, 100)
+    10
+    """
+    return round((1 - q) * length)
 
 
 def sort_rows(x: Tensor) -> Tensor:
@@ -39,7 +72,7 @@ def keep_largest(x: Tensor, kept: int) -> None:
     """
     rows = x.flatten(1)
     if kept == 0:
-        x.zero_()
+        x.masked_fill_(x == x, 0)  # all but NaN
     elif not _numpy_sorts(rows):
         largest = rows.abs().contiguous().topk(kept, dim=1, sorted=False).indices
         dropped = torch.ones_like(rows, dtype=torch.bool).scatter_(1, largest, False)

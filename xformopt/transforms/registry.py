@@ -28,8 +28,17 @@ TENSORS = {
 }
 """What the tensor arguments may be called, by the scope of the transform."""
 
-Law = Literal["idempotent", "scale_invariant", "odd", "nonexpansive"]
+Standard = Mapping[str, str | tuple[str, ...]]
+"""What torch's optimizers call settings of a transform."""
+
+Law = Literal["idempotent", "scale_invariant", "odd", "nonexpansive", "nan_is_zero"]
 """What a transform may declare of itself; the tests hold it to its word."""
+
+Items = Literal["item", "matrix"]
+"""What an item is to a transform: so many entries, or a matrix, shape `(d1, d2·d3·…)`.
+
+One of one dimension is a matrix of one column then: its rows are single entries.
+"""
 
 _registry: dict[str, "Transform"] = {}
 
@@ -48,10 +57,12 @@ class Transform:
         elementwise: bool = False,
         foreach: Callable[..., Any] | None = None,
         costly: bool = False,
+        items: Items = "item",
         scope: Literal["item", "optimizer"] = "item",
         laws: tuple[Law, ...] = (),
         check: Callable[..., str | None] | None = None,
         draws: Callable[..., bool] | None = None,
+        standard: Standard | None = None,
     ) -> None:
         """Read name, tensors, settings and documentation off `fn`."""
         functools.update_wrapper(self, fn, ("__module__", "__name__", "__qualname__", "__doc__"))
@@ -66,6 +77,12 @@ class Transform:
             )
         self.foreach = foreach
         self.costly = costly
+        if items not in get_args(Items) or (items == "matrix" and elementwise):
+            raise ValueError(
+                f"`items` of `{self.name}` must be among {get_args(Items)}, and 'item' where it is "
+                f"elementwise; got {items!r}"
+            )
+        self.items = items
         self.laws = laws
         self.tensors = _tensors(fn, tuple(self.state), TENSORS[scope])
         self.counters = [
@@ -74,7 +91,8 @@ class Transform:
         self.settings: dict[str, Setting] = settings_of(fn)
         self._check = check
         self._draws = draws
-        self.__signature__ = _link_signature(fn, self.when)
+        self.standard = dict(standard or {})
+        self.__signature__ = _link_signature(fn, self.when, bool(self.state))
         unknown = set(laws) - set(get_args(Law))
         if unknown:
             raise ValueError(f"`laws` of `{self.name}` must be among {get_args(Law)}, got {laws}")
@@ -94,19 +112,20 @@ class Transform:
         *values: Any,
         param_ndim: int | Literal["inherit"] | None = INHERIT,
         when: When | None = None,
+        state_dtype: torch.dtype | str | None = None,
         **settings: Any,
     ) -> Link:
         """Return a link that holds these settings, which are given by name."""
         if values:
             names = ", ".join(f"{name}=…" for name in self.settings) or "no settings"
             raise TypeError(f"`{self.name}` takes its settings by name, {names}; got {values}")
-        return Link(self, settings, param_ndim, when)
+        return Link(self, settings, param_ndim, when, state_dtype)
 
     def complete(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return `settings` with the defaults filled in, checked."""
         for name in settings:
             if name not in self.settings:
-                known = [*self.settings, "param_ndim", "when"]
+                known = [*self.settings, *list(inspect.signature(self).parameters)]
                 hint = close_matches(name, known)
                 raise TypeError(f"`{self.name}` has no setting `{name}`: {hint}")
         values = {k: as_schedule(settings.get(k, s.default)) for k, s in self.settings.items()}
@@ -156,10 +175,12 @@ def transform(
     elementwise: bool = False,
     foreach: Callable[..., Any] | None = None,
     costly: bool = False,
+    items: Items = "item",
     scope: Literal["item", "optimizer"] = "item",
     laws: tuple[Law, ...] = (),
     check: Callable[..., str | None] | None = None,
     draws: Callable[..., bool] | None = None,
+    standard: Standard | None = None,
 ) -> Callable[[Callable[..., None]], Transform]: ...
 def transform(fn: Callable[..., None] | None = None, **declared: Any) -> Any:
     """Register an in-place function of a batch tensor under its name.
@@ -174,10 +195,13 @@ def transform(fn: Callable[..., None] | None = None, **declared: Any) -> Any:
             functions of the parameter, or to 'counter' for a scalar; `elementwise`, whether it
             treats each entry on its own; `foreach`, then, the same for lists of tensors, by
             torch's multi-tensor kernels; `costly`, whether it computes so much that one call for
-            several large tensors is worth copying them; `scope`, 'optimizer' for one call with all
-            gradients as the list `grads`; `laws`, what holds for it; `check`, a function of the
-            settings that returns what is wrong with them together; `draws`, one that returns
-            whether random numbers are drawn, where having a generator does not mean it.
+            several large tensors is worth copying them; `items`, 'matrix' where the shape of an
+            item matters: it is seen as `(d1, d2·d3·…)`, or as one column if it has one dimension;
+            `scope`, 'optimizer' for one call with all gradients as the list `grads`; `laws`, what
+            holds for it; `check`, a function of the settings that returns what is wrong with them
+            together; `draws`, one that returns whether random numbers are drawn, where having a
+            generator does not mean it; `standard`, what torch's optimizers call a setting,
+            `{"momentum": "decay"}`, or several, `{"betas": ("beta1", "beta2")}`.
 
     >>> from torch import Tensor, tensor
     >>> @transform(elementwise=True)
@@ -268,8 +292,8 @@ def _tensors(
     return tensors
 
 
-def _link_signature(fn: Callable[..., None], when: When) -> inspect.Signature:
-    """The signature of the call that makes a link: settings, `param_ndim`, `when`."""
+def _link_signature(fn: Callable[..., None], when: When, keeps: bool) -> inspect.Signature:
+    """The signature of the call that makes a link: settings, and what all links have."""
     keyword = inspect.Parameter.KEYWORD_ONLY
     settings = [
         a.replace(annotation=Any)
@@ -280,4 +304,6 @@ def _link_signature(fn: Callable[..., None], when: When) -> inspect.Signature:
         inspect.Parameter("param_ndim", keyword, default=INHERIT, annotation=Any),
         inspect.Parameter("when", keyword, default=when, annotation=Any),
     ]
+    if keeps:
+        shared.append(inspect.Parameter("state_dtype", keyword, default=None, annotation=Any))
     return inspect.Signature([*settings, *shared])

@@ -1,5 +1,7 @@
 """Transforms that relate the gradient to its parameter, or to what it was before the chain."""
 
+from math import prod
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from xformopt.transforms.settings import NonNegative, Positive
 @transform(
     elementwise=True,
     foreach=lambda grads, params, *, weight: aten._foreach_add_(grads, params, alpha=weight),
+    standard={"weight_decay": "weight"},
 )
 def weight_decay(grad: Tensor, param: Tensor, *, weight: NonNegative = 0.01) -> None:
     """Add a share of the parameter to the gradient; decoupled if it stands last in the chain.
@@ -74,7 +77,7 @@ def orthogonal_to_param(grad: Tensor, param: Tensor) -> None:
     before = item_norm(g, 2)
     rest = g - (unit * g).sum(dims, keepdim=True) * unit
     after = item_norm(rest, 2)
-    vanished = after <= 4 * torch.finfo(dtype).eps * before
+    vanished = after <= 16 * torch.finfo(dtype).eps * before
     grad.copy_(rest * torch.where(vanished, 0.0, before / after.clamp_min(TINY)))
 
 
@@ -94,5 +97,5 @@ def cautious(grad: Tensor, raw_grad: Tensor) -> None:
     """
     dims = tuple(range(1, grad.ndim))
     kept = (grad.sign() * raw_grad.sign() > 0).to(at_least_float32(grad.dtype))
-    share = kept[0].numel() / (kept.sum(dims, keepdim=True) + 1)
+    share = prod(grad.shape[1:]) / (kept.sum(dims, keepdim=True) + 1)
     grad.mul_(kept.mul_(share))

@@ -1,16 +1,19 @@
 """The k-th largest entry of each row, by NumPy's vectorised sorts of short blocks."""
 
-from math import ceil, floor, sqrt
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
+from math import ceil, floor, sqrt
+from typing import TYPE_CHECKING, Any
+
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from xformopt.transforms.items import at_least_float32
 
-Entries = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Entries = NDArray[Any]
 
 BLOCK = 256
 """The most entries that are sorted at once; longer rows are cut into blocks."""
@@ -43,7 +46,7 @@ def _search(blocks: Entries, kept: int, share: float) -> Entries:
     count, parts, width = blocks.shape
     low, high = _window(share, width)
     pair = _about_rank(blocks[..., low:high].reshape(count, -1), kept - (width - high) * parts)
-    elsewhere = np.zeros(count, dtype=bool)  # comparisons with NaN are False
+    elsewhere = pair[:, 1] != pair[:, 1]  # NaN, with which comparisons are False
     if low > 0:
         below = blocks[..., low - 1].max(1)
         elsewhere |= ~(below < pair[:, 1]) & ~(below <= 0)

@@ -5,7 +5,7 @@ from math import prod
 import torch
 from torch import Generator, Tensor
 
-from xformopt.transforms.ranks import keep_largest
+from xformopt.transforms.ranks import keep_largest, number_kept
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Fraction
 
@@ -28,8 +28,7 @@ def top_q(
 
     Source: Aji & Heafield 2017, Sparse Communication, arXiv:1704.05021.
     """
-    kept = round((1.0 - _draw(q, dq, generator)) * prod(grad.shape[1:]))
-    keep_largest(grad, kept)
+    keep_largest(grad, number_kept(_draw(q, dq, generator), prod(grad.shape[1:])))
 
 
 @transform
@@ -49,7 +48,8 @@ def random_sparse(
     Source: Wangni et al. 2018, Gradient Sparsification, arXiv:1710.09854.
     """
     device = generator.device if generator else grad.device
-    kept = torch.rand(grad.shape, generator=generator, device=device) >= q
+    draws = torch.rand(grad.shape, generator=generator, device=device, dtype=torch.float32)
+    kept = draws >= q
     grad.mul_(kept.to(grad.device))
     if rescale and q < 1:
         grad.div_(1 - q)
@@ -60,4 +60,5 @@ def _draw(q: float, dq: float, generator: Generator | None) -> float:
     if high <= low or dq == 0.0:
         return q
     device = generator.device if generator else "cpu"
-    return float((high - low) * torch.rand(1, generator=generator, device=device) + low)
+    draw = torch.rand(1, generator=generator, device=device, dtype=torch.float32)
+    return float((high - low) * draw + low)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from xformopt.transforms.clip import bounds_are_ordered
 from xformopt.transforms.items import aten
-from xformopt.transforms.ranks import keep_largest
+from xformopt.transforms.ranks import keep_largest, number_kept
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Fraction, Number
 
@@ -15,12 +15,12 @@ from xformopt.transforms.settings import Fraction, Number
 @transform(
     elementwise=True,
     foreach=aten._foreach_sign_,
-    laws=("idempotent", "scale_invariant", "odd"),
+    laws=("idempotent", "scale_invariant", "odd", "nan_is_zero"),
 )
 def sign(grad: Tensor) -> None:
     """Replace each entry by its sign: the steepest direction of the l∞ ball.
 
-    g ← sign(g)
+    g ← sign(g), that of NaN being 0 as `torch.sign` has it
 
     >>> import torch
     >>> g = torch.tensor([[-3.0, 0.0, 0.5]])
@@ -50,12 +50,13 @@ def l1_steepest(grad: Tensor) -> None:
     """
     flat = grad.flatten(1)
     largest = flat.abs().argmax(1, keepdim=True)
-    signs = flat.gather(1, largest).sign()
+    values = flat.gather(1, largest)
+    signs = torch.where(values.isnan(), values, values.sign())
     grad.zero_()
     grad.add_(flat.new_zeros(flat.shape).scatter_(1, largest, signs).view(grad.shape))
 
 
-@transform(laws=("scale_invariant", "odd"))
+@transform(laws=("scale_invariant", "odd", "nan_is_zero"))
 def topq_steepest(grad: Tensor, *, q: Fraction = 0.9) -> None:
     """Keep the signs of each item's largest entries, divided by their number k = (1 - q) d.
 
@@ -70,7 +71,7 @@ def topq_steepest(grad: Tensor, *, q: Fraction = 0.9) -> None:
     Source: Tramèr & Boneh 2019, Adversarial Training and Robustness for Multiple Perturbations,
     arXiv:1904.13000, section 4.
     """
-    kept = max(1, round((1 - q) * prod(grad.shape[1:])))
+    kept = max(1, number_kept(q, prod(grad.shape[1:])))
     keep_largest(grad, kept)
     grad.sign_().div_(kept)
 
@@ -91,7 +92,9 @@ def simplex_steepest(grad: Tensor) -> None:
     """
     flat = grad.flatten(1)
     least = flat.argmin(1, keepdim=True)
-    grad.copy_(torch.zeros_like(flat).scatter_(1, least, -1).view(grad.shape))
+    values = flat.gather(1, least)
+    corners = torch.where(values.isnan(), values, -1.0)
+    grad.copy_(torch.zeros_like(flat).scatter_(1, least, corners).view(grad.shape))
 
 
 @transform(elementwise=True, check=bounds_are_ordered)
@@ -108,4 +111,5 @@ def box_steepest(grad: Tensor, *, min: Number = -1.0, max: Number = 1.0) -> None
 
     Source: Jaggi 2013, Revisiting Frank-Wolfe, ICML, section 4.
     """
-    grad.copy_(torch.where(grad > 0, -min, -max))
+    falls = grad > 0
+    grad.clamp_(-max, -max).masked_fill_(falls, -min)  # a clamp lets NaN through

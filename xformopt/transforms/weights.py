@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from xformopt.transforms.items import TINY, at_least_float32, elapsed, is_at_hand
+from xformopt.transforms.items import TINY, at_least_float32, elapsed, is_at_hand, largest_entry
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Count, Fraction
 
@@ -71,9 +71,9 @@ def quantize(param: Tensor, *, bits: Count = 8) -> None:
     Source: Hubara et al. 2018, Quantized Neural Networks, arXiv:1609.07061.
     """
     x = param.to(at_least_float32(param.dtype))
-    largest = x.abs().amax(tuple(range(1, x.ndim)), keepdim=True)
+    largest = largest_entry(x)
     if bits == 1:
         param.copy_(largest * x.sign())
         return
-    spacing = (largest / (2 ** (bits - 1) - 1)).clamp_min_(TINY)
+    spacing = (largest / (2.0 ** (min(bits, 64) - 1) - 1)).clamp_min_(TINY)
     param.copy_((x / spacing).round_().mul_(spacing).add_(0.0))

@@ -1,0 +1,60 @@
+"""Transforms as an optimizer runs them: under a name, with the group keys of their settings."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from xformopt.transforms.link import INHERIT, Link
+from xformopt.transforms.registry import Transform
+
+Group = Mapping[str, Any]
+
+
+class Bound(NamedTuple):
+    """A transform of an optimizer."""
+
+    name: str
+    transform: Transform
+    keys: Mapping[str, str]
+    """For each setting that groups hold, its key there."""
+    fixed: Mapping[str, Any]
+    """The values of the other settings."""
+    state_dtype: Any = None
+
+    def settings(self, group: Group) -> tuple[dict[str, Any], int | None]:
+        """Return what the transform is called with for a group, checked, and its `param_ndim`."""
+        settings = {**self.fixed, **{setting: group[key] for setting, key in self.keys.items()}}
+        param_ndim = settings.pop("param_ndim", INHERIT)
+        self.transform.check(settings)
+        return settings, group["param_ndim"] if param_ndim == INHERIT else param_ndim
+
+
+def bind(name: str, link: Link, renamed: Mapping[str, str]) -> Bound:
+    """Bind a link to the keys `"name.setting"`, but for those that are `renamed`."""
+    dotted = {setting: f"{name}.{setting}" for setting in link.settings}
+    keys = {setting: renamed.get(key, key) for setting, key in dotted.items()}
+    return Bound(name, link.transform, keys, link.resources, link.state_dtype)
+
+
+def names_of(params: list[Tensor], groups: list[Any]) -> str:
+    """Say which parameters of groups these are: by name where it is known, else by place.
+
+    >>> from torch import zeros
+    >>> x, y = zeros(2), zeros(3)
+    >>> names_of([y], [{"params": [x, y], "param_names": ["x", "y"]}])
+    '`y` (3,)'
+    """
+    wanted = {id(p) for p in params}
+    found = [
+        f"`{label}` {tuple(p.shape)}"
+        for i, group in enumerate(groups)
+        for label, p in zip(_labels(i, group), group["params"], strict=True)
+        if id(p) in wanted
+    ]
+    return ", ".join(found[:3]) + (f", … {len(found)} in all" if found[3:] else "")
+
+
+def _labels(index: int, group: Group) -> list[str]:
+    places = [f"param_groups[{index}]['params'][{k}]" for k in range(len(group["params"]))]
+    return group.get("param_names") or places

@@ -1,0 +1,111 @@
+"""A chain as an optimizer runs it: its links bound to group keys, with buckets and buffers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xformopt.optim.batching import dense_or_values
+from xformopt.optim.bound import Bound, bind
+from xformopt.optim.buckets import Buckets, Given
+from xformopt.optim.hooks import Hook
+from xformopt.optim.linkstate import LinkState, buffers_of
+from xformopt.transforms.items import rounds_scalars
+from xformopt.transforms.link import Link
+
+Group = dict[str, Any]
+
+
+class Chain:
+    """Runs links, and what stands for the hooks, around an inner step."""
+
+    def __init__(self, links: Mapping[str, Link], renamed: Mapping[str, str]) -> None:
+        """Bind the links; settings have other group keys where these are `renamed`."""
+        self.links = links
+        self.bounds = {name: bind(name, link, renamed) for name, link in links.items()}
+        self.state = LinkState(self.bounds)
+        self.buckets = Buckets()
+        self.raw: dict[Tensor, Tensor] = {}
+        self._stateful = [bound for bound in self.bounds.values() if bound.transform.state]
+        self._keeps_raw = any("raw_grad" in b.transform.tensors for b in self.bounds.values())
+
+    def defaults(self) -> Group:
+        """Return the settings of the links under their group keys."""
+        return {
+            key: self.links[name].settings[setting]
+            for name, bound in self.bounds.items()
+            for setting, key in bound.keys.items()
+        }
+
+    def begin(self, groups: list[Group], state: Any) -> None:
+        """Make the links' buffers, and keep the gradients that are read as `raw_grad`."""
+        self.raw.clear()
+        for group in groups if self._stateful or self._keeps_raw else ():
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                for bound in self._stateful:
+                    buffers_of(bound, p, state)
+                if self._keeps_raw:
+                    self.raw[p] = p.grad.clone()
+
+    def run(self, when: str, own: list[Hook | Bound], optimizer: Any) -> None:
+        """Run what stands for a hook, then the links of that time."""
+        groups, strict = optimizer.param_groups, optimizer.strict_ndim
+        given = Given(optimizer.state, self.raw, strict)
+        for act in own:
+            if isinstance(act, Hook):
+                act.run(groups, strict)
+            else:
+                self.buckets.run(act, groups, given)
+        self._run_links(self._links_of(when), groups, given)
+
+    def project(self, own: list[Hook | Bound], optimizer: Any) -> None:
+        """Run what projects: post-step links that neither count steps nor write gradients."""
+        links = [b for b in self._links_of("post") if not b.transform.state]
+        links = [b for b in links if b.transform.target == "param"]
+        given = Given(optimizer.state, self.raw, optimizer.strict_ndim)
+        for act in own:
+            if isinstance(act, Hook):
+                act.run(optimizer.param_groups, optimizer.strict_ndim)
+        held = [act for act in own if isinstance(act, Bound)]
+        self._run_links([*held, *links], optimizer.param_groups, given)
+
+    def _links_of(self, when: str) -> list[Bound]:
+        return [b for name, b in self.bounds.items() if self.links[name].when == when]
+
+    def _run_links(self, links: list[Bound], groups: list[Group], given: Given) -> None:
+        turned = [] if all(map(_is_odd, links)) else self._maximized(groups)
+        if turned:
+            torch.ops.aten._foreach_neg_(turned)
+        for bound in links:
+            self.buckets.run(bound, groups, given)
+        if turned:
+            torch.ops.aten._foreach_neg_(turned)
+
+    def _maximized(self, groups: list[Group]) -> list[Tensor]:
+        """Return the gradients of groups that maximize: links see what is minimized."""
+        params = [p for group in groups if group.get("maximize") for p in group["params"]]
+        grads = [dense_or_values(p) for p in params if p.grad is not None]
+        return [*grads, *(self.raw[p] for p in params if p in self.raw)]
+
+
+def _is_odd(bound: Bound) -> bool:
+    """Return whether a link does not tell a gradient from its negative."""
+    return bound.transform.target == "param" or "odd" in bound.transform.laws
+
+
+def scale_and_shift(group: Group) -> None:
+    """Multiply the gradients of a group by `grad_scale`, and add `grad_bias`."""
+    scale, bias = group["grad_scale"], group["grad_bias"]
+    if scale == 1.0 and bias == 0.0:
+        return
+    grads = [dense_or_values(p) for p in group["params"] if p.grad is not None]
+    if scale != 1.0 and any(map(rounds_scalars, grads)):
+        for grad in grads:
+            grad.mul_(scale)
+    elif scale != 1.0 and grads:
+        torch.ops.aten._foreach_mul_(grads, scale)
+    if bias != 0.0 and grads:
+        torch.ops.aten._foreach_add_(grads, bias)

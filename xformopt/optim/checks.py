@@ -1,0 +1,99 @@
+"""What a parameter group of a transforming optimizer must satisfy."""
+
+import math
+from typing import Any
+
+import torch
+from torch.optim.optimizer import required
+
+from xformopt.optim.batching import batch_shape
+from xformopt.optim.bound import Bound
+from xformopt.optim.hooks import Hook
+from xformopt.optim.inner import check_values
+from xformopt.optim.scheduled import SCHEDULES
+from xformopt.schedules import Schedule
+from xformopt.transforms.link import INHERIT
+
+Group = dict[str, Any]
+
+
+def check_group(optimizer: Any, group: Group) -> None:
+    """Refuse settings out of range, parameters of too few dimensions, and keys of no link."""
+    for key in ("grad_scale", "grad_bias"):
+        check_number(key, group[key])
+    for key, value in group.items():
+        if value is required:
+            name = type(optimizer).__name__
+            raise TypeError(f"`{key}` must be given: {name}(…, {key}=…)")
+    for p in group["params"]:
+        batch_shape(p.shape, group["param_ndim"], optimizer.strict_ndim)
+    for bound in optimizer._chain.bounds.values():
+        _check_link(optimizer, bound, group)
+    if optimizer._built_inner:
+        check_values(type(optimizer.inner_opt), group)
+        _check_link_keys(group, optimizer._chain.bounds.values())
+    if group.get("differentiable"):
+        _refuse_derivatives(optimizer, group)
+
+
+def check_number(key: str, value: Any) -> None:
+    """Raise unless a value is a finite number."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"`{key}` must be a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"`{key}` must be a finite number, got {value!r}")
+
+
+def check_traced(optimizer: Any) -> None:
+    """Refuse to trace the first step, in which a compiler would lose buffers it makes."""
+    keys = optimizer._chain.state.keys
+    if not (torch.compiler.is_compiling() and keys):
+        return
+    groups, state = optimizer.param_groups, optimizer.state
+    held = [state.get(p, {}) for group in groups for p in group["params"]]
+    if not any(key in entry for entry in held for key in keys):
+        raise RuntimeError(
+            "links that keep state need one step before `torch.compile`, which makes their "
+            "buffers: call `optimizer.step()` once, then compile it"
+        )
+
+
+def _check_link(optimizer: Any, bound: Bound, group: Group) -> None:
+    schedules = group.get(SCHEDULES, {})
+    held = {s: schedules.get(key, group[key]) for s, key in bound.keys.items()}
+    param_ndim = held.pop("param_ndim")
+    bound.transform.check({**bound.fixed, **held})
+    if bound.transform.scope == "optimizer":
+        _check_same_settings(optimizer, bound, held)
+    elif param_ndim != INHERIT:
+        for p in group["params"]:
+            batch_shape(p.shape, param_ndim, optimizer.strict_ndim)
+
+
+def _check_same_settings(optimizer: Any, bound: Bound, held: Group) -> None:
+    """A link over all gradients has one setting for all groups."""
+    for key, value in optimizer.transforms[bound.name].settings.items():
+        if held.get(key, value) != value and not isinstance(value, Schedule):
+            raise ValueError(
+                f"`{bound.name}.{key}` cannot differ by group, since `{bound.transform.name}` acts "
+                f"on all gradients at once: it is {value!r}, and {held[key]!r} in a group"
+            )
+
+
+def _check_link_keys(group: Group, chain: Any) -> None:
+    known = [key for bound in chain for key in bound.keys.values()]
+    unknown = [key for key in group if "." in key and key not in known]
+    if unknown:
+        raise ValueError(f"parameter group has keys {unknown} of no link; there are {known}")
+
+
+def _refuse_derivatives(optimizer: Any, group: Group) -> None:
+    acts = [act for when in ("pre", "post") for act in optimizer._acts(when)]
+    names = [act.label if isinstance(act, Hook) else act.name for act in acts]
+    names += [*optimizer.transforms]
+    names += [key for key, no in (("grad_scale", 1.0), ("grad_bias", 0.0)) if group[key] != no]
+    if names:
+        raise ValueError(
+            f"`differentiable=True` would lose the derivative of {', '.join(names)}, which write "
+            "in place: take them away, or differentiate through a step of your own"
+        )

@@ -1,0 +1,78 @@
+"""What torch's optimizers call settings that links have: `weight_decay`, `momentum`, `betas`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch.optim import SGD
+
+from xformopt.optim.inner import default_of
+from xformopt.transforms.link import Link
+
+Group = dict[str, Any]
+STEADY = "momentum"
+"""The key that schedulers cycle of themselves: what has none keeps none."""
+
+
+class StandardKeys:
+    """The keys of plain SGD that the links of a chain stand for.
+
+    A group holds such a setting under its standard key, where schedulers find it, and SGD itself
+    is shown its own default while it steps. `betas` and the like are taken apart where they are
+    given.
+    """
+
+    def __init__(self, chain: Mapping[str, Link], build: Any, settings: Mapping[str, Any]) -> None:
+        """Find the links that take over a key, one each; around SGD alone."""
+        self.places = places_of(chain) if build is SGD else {}
+        own = {key for key in self.places if _is_of_sgd(key)}
+        self.renamed = {dotted: key for key in own for dotted in self.places[key]}
+        self.shown = {key: default_of(SGD, key) for key in own}
+        if build is SGD and not settings.get(STEADY, 0):
+            self.shown.setdefault(STEADY, 0)
+        self.settings = {k: v for k, v in settings.items() if k not in self.places}
+        for key in settings.keys() & self.places.keys():
+            if settings[key] != default_of(SGD, key):
+                raise ValueError(
+                    f"`{key}` of SGD (={settings[key]!r}) and the links would both act; set "
+                    f"`{'` and `'.join(self.places[key])}` instead"
+                )
+
+    def translated(self, group: Group) -> Group:
+        """Return a group that was given, with each setting under the key where it is held."""
+        return {
+            self.renamed.get(key, key): value for key, value in spread(group, self.places).items()
+        }
+
+
+def places_of(chain: Mapping[str, Link]) -> dict[str, tuple[str, ...]]:
+    """Return the keys that a chain stands for, each with the settings that it means.
+
+    >>> from xformopt.transforms import adam, weight_decay
+    >>> places_of({"adam": adam(), "weight_decay": weight_decay()})["betas"]
+    ('adam.beta1', 'adam.beta2')
+    """
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for name, link in chain.items():
+        for key, settings in link.transform.standard.items():
+            settings = (settings,) if isinstance(settings, str) else settings
+            found.setdefault(key, []).append(tuple(f"{name}.{setting}" for setting in settings))
+    return {key: places[0] for key, places in found.items() if len(places) == 1}
+
+
+def spread(given: Mapping[str, Any], places: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """Return settings with the standard keys replaced by what they mean; both is refused."""
+    replaced = dict(given)
+    for key in given.keys() & places.keys():
+        twice = [place for place in places[key] if place in given]
+        if twice:
+            raise ValueError(f"`{key}` and `{twice[0]}` are one setting; give one of them")
+        value = replaced.pop(key)
+        values = value if len(places[key]) > 1 else [value]
+        if not isinstance(values, list | tuple) or len(values) != len(places[key]):
+            raise ValueError(f"`{key}` must be {len(places[key])} numbers, got {value!r}")
+        replaced.update(zip(places[key], values, strict=True))
+    return replaced
+
+
+def _is_of_sgd(key: str) -> bool:
+    return default_of(SGD, key) is not default_of(SGD, "params")
