@@ -44,10 +44,19 @@ def one_line(error: BaseException) -> str:
         return "interrupted"
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.strerror}: `{error.filename}`; another folder: `hydra.run.dir=…`"
-    said = _joined("\n".join([str(error), *getattr(error, "__notes__", ())]))
+    said = _with_notes(error)
     if is_user_error(error) or isinstance(error, FloatingPointError):
         return said
     return f"unexpected {type(error).__name__}: {said}"
+
+
+def _with_notes(error: BaseException) -> str:
+    """Return the message and its notes; one of Hydra 1.4 says which key it is about."""
+    notes = list(getattr(error, "__notes__", ()))
+    keys = [note.partition(": ")[2] for note in notes if note.startswith("full_key: ")]
+    notes = [note for note in notes if not note.startswith("full_key: ")]
+    prefix = f"`{keys[0]}`: " if keys else ""
+    return prefix + _joined("\n".join([str(error), *notes]))
 
 
 def _missing_option(error: MissingConfigException) -> str:
@@ -91,7 +100,7 @@ def _plain(said: str) -> str:
         return "it must have a value, got null"
     if "does not support deletion" in said:
         return "it cannot be deleted; choose an option, or `[]` for no transforms"
-    if "is not a ListConfig, list or tuple" in said:
+    if re.search(r"is not a .*ListConfig, list,? or tuple", said):
         return "it must be a list"
     if "Cannot merge" in said:
         return "it must be a mapping of keys to values"

@@ -24,12 +24,21 @@ running: list[tuple[Path, float]] = []
 """The folder of the sweep that runs now, and when it began; empty where none does."""
 
 
+begun: list[int] = []
+"""The numbers of the jobs of that sweep that began; where none did, the command was wrong."""
+
+
 class Leaderboard(Callback):
     """Prints and saves the leaderboard when a sweep ends."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Note the time: summaries from before are of another sweep in the same folder."""
         running[:] = [(Path(config.hydra.sweep.dir), time.time())]
+        begun.clear()
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Note that a job began."""
+        begun.append(len(begun))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write what the sweep's jobs reached."""
@@ -41,6 +50,8 @@ def finish() -> None:
     while running:
         folder, start = running.pop()
         summaries = read_summaries(folder, since=start)
+        if not summaries and not begun:
+            continue
         if not summaries:
             failures.append(f"no job of the sweep left a summary in {folder}")
             print(f"error: {failures[-1]}", file=sys.stderr)

@@ -3,9 +3,11 @@
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import hydra.utils
 import hypothesis
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -18,8 +20,15 @@ hypothesis.settings.load_profile("xformopt")
 def clean_hydra() -> Iterator[None]:
     """Let a test use Hydra in this process, as if it were the first."""
     GlobalHydra.instance().clear()
-    yield
+    with trusting():
+        yield
     GlobalHydra.instance().clear()
+
+
+def trusting() -> AbstractContextManager[Any]:
+    """Let Hydra 1.4 instantiate what a test names; 1.3 asks nothing."""
+    allow: Any = getattr(hydra.utils, "execution_whitelist", nullcontext)
+    return allow(getattr(hydra.utils, "UNSAFE_DISABLE_EXECUTION_CHECKS", None))
 
 
 class Result(NamedTuple):

@@ -15,6 +15,7 @@ from hydra.core.config_store import ConfigStore
 from hydra_zen import instantiate
 from omegaconf import OmegaConf
 
+from experiments.launch import main_options
 from xformopt import recipes
 from xformopt import transforms as T
 from xformopt.configs import add_to_hydra_store, make_optimizer, make_store
@@ -22,13 +23,19 @@ from xformopt.optim import ParamTransformingOptimizer, Route, RoutedOptimizer, i
 from xformopt.remarks import remarks
 
 ROOT = Path(__file__).parent.parent
+VERSION: dict[str, Any] = {k: v for k, v in main_options().items() if k == "version_base"}
+OPTIONS = (
+    'version_base="1.3"'
+    if VERSION
+    else 'execution_whitelist=["torch.*", "xformopt.*", "hydra_zen.*"]'
+)
 pytestmark = pytest.mark.usefixtures("clean_hydra")
 
 
 def composed(*overrides: str) -> Any:
     """Compose the launcher's config, and send it through YAML and back."""
     add_to_hydra_store()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(ROOT / "conf"), **VERSION):
         cfg = compose("config", overrides=list(overrides))
     return OmegaConf.create(OmegaConf.to_yaml(cfg))
 
@@ -129,7 +136,7 @@ def test_a_recipe_takes_overrides():
 def test_a_composition_leaves_nothing_to_the_next():
     add_to_hydra_store()
     overrides = ["optim/transforms=[top_q]", "optim.transforms.top_q.q=0.1", "optim.inner.lr=9"]
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(ROOT / "conf"), **VERSION):
         first = compose("config")
         other = compose("config", overrides=overrides)
         other.optim.inner.eps = 7.0
@@ -168,7 +175,7 @@ from xformopt.configs import add_to_hydra_store
 add_to_hydra_store()
 
 
-@hydra.main(config_path="conf", config_name="app", version_base="1.3")
+@hydra.main(config_path="conf", config_name="app", OPTIONS)
 def app(cfg):
     optimizer = instantiate(cfg.optim)(torch.nn.Linear(2, 2))
     group = optimizer.param_groups[0]
@@ -187,7 +194,7 @@ def users_app(tmp_path: Path):
         (name,) = re.findall(r"# (conf/\S+\.yaml)", block)
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(block)
-    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "app.py").write_text(APP.replace("OPTIONS", OPTIONS))
 
     def run(*arguments: str) -> Any:
         return subprocess.run(
@@ -442,12 +449,12 @@ def fit(steps, optim):
 
 
 if __name__ == "__main__":
-    hydra.main(config_path=None, config_name="mine", version_base="1.3")(zen(fit))()
+    hydra.main(config_path=None, config_name="mine", OPTIONS)(zen(fit))()
 """
 
 
 def test_another_project_composes_overrides_and_trains(tmp_path: Path):
-    (tmp_path / "project.py").write_text(PROJECT)
+    (tmp_path / "project.py").write_text(PROJECT.replace("OPTIONS", OPTIONS))
     overrides = ["optim/transforms=[top_q]", "optim.transforms.top_q.q=0.3", "steps=200"]
     done = subprocess.run(
         [sys.executable, "-W", "error", "project.py", "optim.inner.lr=0.1", *overrides],

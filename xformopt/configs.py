@@ -24,7 +24,7 @@ def make_store() -> ZenStore:
     for name, cls in recipes.inner_classes().items():
         store(_builds(cls, zen_partial=True), group="optim/inner", name=name)
     for name in filter(_is_importable, transforms.names()):
-        _store_link(store, name, "optim/transforms", {})
+        _store_link(store, name, name, {})
     return store
 
 
@@ -34,9 +34,18 @@ def add_to_hydra_store() -> None:
     Then `optim: default` in a defaults list gives `cfg.optim`, and
     `instantiate(cfg.optim)(model.named_parameters())` the optimizer.
     """
-    make_store().add_to_hydra_store(overwrite_ok=True)
-    hydra_store = ConfigStore.instance()
+    store, hydra_store = make_store(), ConfigStore.instance()
+    for entry in store:
+        _forget(hydra_store.repo, entry["group"], f"{entry['name']}.yaml")
+    store.add_to_hydra_store(overwrite_ok=True)
     hydra_store.repo = _Shared(hydra_store.repo)
+
+
+def _forget(nodes: Any, group: str | None, name: str) -> None:
+    """Take out a node of ours from an earlier call: Hydra 1.4 warns where one is replaced."""
+    for part in (group or "").split("/"):
+        nodes = nodes.get(part, {})
+    nodes.pop(name, None)
 
 
 class _Shared(dict[str, Any]):
@@ -64,7 +73,7 @@ def _part(target: Callable[..., Any], *, zen_partial: bool, **settings: Any) -> 
 
 
 def _store_recipe(store: ZenStore, name: str, recipe: recipes.Recipe) -> None:
-    """Store a recipe; parts of its with settings become options of its own, `lion/weight_decay`.
+    """Store a recipe; parts of its with settings become options of their own, `lion.weight_decay`.
 
     So another chain or inner optimizer, chosen over the recipe's, is not given their settings.
     """
@@ -75,19 +84,20 @@ def _store_recipe(store: ZenStore, name: str, recipe: recipes.Recipe) -> None:
     base, chain = recipe.inner, list(recipe.chain)
     if recipe.settings:
         node = _part(recipes.inner_classes()[base], zen_partial=True, **recipe.settings)
-        store(node, group=f"optim/inner/{name}", name=base, package="optim.inner")
-        base = f"{name}/{base}"
+        base = f"{name}.{base}"
+        store(node, group="optim/inner", name=base)
     for i, (link, settings) in enumerate(recipe.chain.items()):
         if settings:
-            _store_link(store, link, f"optim/transforms/{name}", settings)
-            chain[i] = f"{name}/{link}"
+            chain[i] = f"{name}.{link}"
+            _store_link(store, chain[i], link, settings)
     node = _optim(base, chain, recipe.purpose, param_ndim=recipe.param_ndim)
     store(node, group="optim", name=name)
 
 
-def _store_link(store: ZenStore, name: str, group: str, settings: dict[str, Any]) -> None:
+def _store_link(store: ZenStore, option: str, name: str, settings: dict[str, Any]) -> None:
     node = _builds(transforms.get(name), **settings)
-    store(node, group=group, name=name, package=f"optim.transforms.{name}")
+    package = f"optim.transforms.{name}"
+    store(node, group="optim/transforms", name=option, package=package)
 
 
 def _optim(base: str, chain: list[str], purpose: str, **settings: Any) -> Any:
