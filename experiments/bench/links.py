@@ -23,6 +23,7 @@ LINKS: dict[str, tuple[list[Link], str | None, dict[str, Any]]] = {
     "l2_norm": ([T.l2_norm()], "L2NormedGradientOptim", {}),
     "l2_norm, l2_ball": ([T.l2_norm(), T.l2_ball()], "L2ProjectedOptim", {"epsilon": 1.0}),
     "top_q(q=0.9)": ([T.top_q(q=0.9)], "TopQGradientOptimizer", {"q": 0.9}),
+    "momentum": ([T.momentum()], None, {}),
     "orthogonalize": ([T.orthogonalize(param_ndim=None)], None, {}),
 }
 """Links, the class of rai_toolbox that does the same, and its settings."""

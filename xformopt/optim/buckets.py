@@ -10,7 +10,7 @@ from torch.nn import Parameter
 from xformopt.optim.batching import batch_shape, dense_or_values
 from xformopt.optim.bound import Bound, names_of
 from xformopt.optim.linkstate import Precise, buffers_of
-from xformopt.optim.plans import Columns, Plan, layout_of, make_plan
+from xformopt.optim.plans import Columns, Layout, Plan, key_of, make_plan
 from xformopt.optim.runner import Runner
 from xformopt.optim.sharded import Shards, is_sharded
 
@@ -44,7 +44,7 @@ class Buckets:
 
     def __init__(self) -> None:
         """Start without plans."""
-        self.plans: dict[Hashable, dict[Hashable, Plan]] = {}
+        self.plans: dict[Hashable, dict[Hashable, tuple[Layout, Plan]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle no plans: they are made anew."""
@@ -98,15 +98,16 @@ class Buckets:
     ) -> tuple[Plan, bool]:
         """Return the plan for these tensors, and whether it was made now; the last used is last."""
         plans = self.plans.setdefault((bound.name, bound.transform), {})
-        layout = (*seen_as, *layout_of(bound.transform, params, columns))
-        plan = plans.pop(layout, None)
-        is_new = plan is None
-        if plan is None:
+        key = (*seen_as, *key_of(bound.transform, params, columns))
+        held = plans.pop(key, None)
+        is_new = held is None or not held[0].fits(params, columns)
+        if held is None or is_new:
             alone, param_ndim, strict = seen_as
             shapes = [batch_shape(x.shape, param_ndim, strict) for x in columns[0]]
             plan = make_plan(bound.transform, columns, shapes, alone)
-        plans[layout] = plan
-        return plan, is_new
+            held = (Layout(bound.transform, params, columns), plan)
+        plans[key] = held
+        return held[1], is_new
 
 
 def _run_over_all(bound: Bound, clusters: list[Cluster]) -> None:

@@ -1,7 +1,7 @@
 """Which parameters of a group go into one call of a link, and in what shape."""
 
 from collections.abc import Hashable
-from operator import attrgetter
+from operator import attrgetter, eq
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -49,16 +49,34 @@ Way = Literal["foreach", "gathered", "cut", "as it is", "alone"]
 _KIND = attrgetter("shape", "dtype", "device")
 
 
-def layout_of(transform: Transform, params: list[Tensor], columns: Columns) -> tuple[Hashable, ...]:
-    """Return what a plan hangs on: the parameters, their layout, and how far counters differ."""
-    layout: list[Hashable] = [*map(id, params), *map(_KIND, params)]
-    for k, column in enumerate(columns):
-        if k in transform.counters:
-            counts = [float(x) for x in column if _on_cpu(x)]
-            layout.append(tuple(count - counts[0] for count in counts))
-        else:
-            layout += map(Tensor.is_contiguous, column)
-    return tuple(layout)
+def key_of(transform: Transform, params: list[Tensor], columns: Columns) -> tuple[Hashable, ...]:
+    """Return what a plan is kept under: which parameters, and how far their counters differ."""
+    key: list[Hashable] = [*map(id, params)]
+    for column in (columns[k] for k in transform.counters):
+        counts = [float(x) for x in column if _on_cpu(x)]
+        key.append(tuple(count - counts[0] for count in counts))
+    return tuple(key)
+
+
+class Layout:
+    """What a plan hangs on, beside which parameters it is for.
+
+    It is compared tensor by tensor, and nothing is kept of what is compared: ten thousand new
+    tuples in each step would set off the garbage collector.
+    """
+
+    def __init__(self, transform: Transform, params: list[Tensor], columns: Columns) -> None:
+        """Note the layout of parameters, and of what the transform is given for them."""
+        self.kinds = [*map(_KIND, params)]
+        self.sized = [k for k in range(len(columns)) if k not in transform.counters]
+        self.contiguous = [[*map(Tensor.is_contiguous, columns[k])] for k in self.sized]
+
+    def fits(self, params: list[Tensor], columns: Columns) -> bool:
+        """Return whether these are laid out so."""
+        return all(map(eq, map(_KIND, params), self.kinds)) and all(
+            all(map(eq, map(Tensor.is_contiguous, columns[k]), held))
+            for k, held in zip(self.sized, self.contiguous, strict=True)
+        )
 
 
 def make_plan(

@@ -14,7 +14,7 @@ def _momentum_each(
     grads: list[Tensor], buffers: list[Tensor], *, decay: float, nesterov: bool
 ) -> None:
     aten._foreach_mul_(buffers, decay)
-    aten._foreach_add_(buffers, grads)
+    aten._foreach_add_.List(buffers, grads)
     if nesterov:
         aten._foreach_add_(grads, buffers, alpha=decay)
     else:
