@@ -129,8 +129,10 @@ def test_a_recipe_takes_overrides():
     assert optim.param_groups[0]["lion_mix.beta1"] == 0.8
     assert optim.param_groups[0]["lr"] == 1.0
     cfg = composed("optim=muon", "optim.routes.hidden.transforms.orthogonalize.steps=3")
-    (hidden,) = [g for g in instantiate(cfg.optim)(two_layers()).param_groups if "ema.decay" in g]
+    groups = instantiate(cfg.optim)(two_layers()).param_groups
+    (hidden,) = [g for g in groups if g["route"] == "hidden"]
     assert hidden["orthogonalize.steps"] == 3
+    assert hidden["momentum"] == 0.95
 
 
 def test_a_composition_leaves_nothing_to_the_next():

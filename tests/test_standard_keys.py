@@ -80,6 +80,16 @@ def test_a_group_added_later_and_a_key_changed_in_place():
     torch.testing.assert_close(got, steps(lambda params: AdamW(params, lr=0.1)))
 
 
+def test_a_link_key_that_is_assigned_acts_too():
+    x = torch.ones(1, requires_grad=True)
+    optimizer = recipes.build("adamw_parts", [x], lr=0.1)
+    optimizer.param_groups[0]["weight_decay.weight"] = 0.5
+    x.grad = torch.zeros(1)
+    optimizer.step()
+    assert optimizer.param_groups[0]["weight_decay"] == 0.5
+    torch.testing.assert_close(x.detach(), torch.tensor([0.95]))
+
+
 def test_maximizing_decays():
     """The example of the issue: AdamW goes to 0.358 where a growing weight went to 2.65."""
     x, y = (torch.ones(1, dtype=torch.float64, requires_grad=True) for _ in range(2))

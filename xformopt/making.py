@@ -65,6 +65,9 @@ def make_optimizer(
     if not isinstance(routes, Mapping):
         raise TypeError(f"`routes` must be a mapping name → rule, got {routes!r}")
     rules = {name: _as_route(name, route) for name, route in routes.items()}
+    without = [name for name, rule in rules.items() if not (rule.inner or rule.freeze)]
+    if inner is None and without:
+        raise ValueError(f"route `{without[0]}` has no `inner`, and none stands beside the routes")
     if param_ndim == DEFAULT_NDIM:
         del settings["param_ndim"]
     return RoutedOptimizer(params, rules, inner=inner, **settings)

@@ -153,6 +153,8 @@ class ParamTransformingOptimizer(Optimizer):
     def _apply_pre_step_transform_(self) -> None:
         """Run the pre-step hook and links on every gradient, then scale and shift it."""
         self._chain.state.show(self.state)
+        for group in self.param_groups if self._standard.renamed else ():
+            self._standard.settle(group)
         self._scheduled.follow(self.param_groups)
         self._chain.begin(self.param_groups, self.state)
         self._chain.run("pre", self._acts("pre"), self)

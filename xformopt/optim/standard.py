@@ -43,6 +43,12 @@ class StandardKeys:
             self.renamed.get(key, key): value for key, value in spread(group, self.places).items()
         }
 
+    def settle(self, group: Group) -> None:
+        """Put a setting that was assigned under its link's key where it is held."""
+        for dotted, key in self.renamed.items():
+            if dotted in group:
+                group[key] = group.pop(dotted)
+
 
 def places_of(chain: Mapping[str, Link]) -> dict[str, tuple[str, ...]]:
     """Return the keys that a chain stands for, each with the settings that it means.
