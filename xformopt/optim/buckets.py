@@ -13,6 +13,7 @@ from xformopt.optim.linkstate import Precise, buffers_of
 from xformopt.optim.plans import Columns, Layout, Plan, key_of, make_plan
 from xformopt.optim.runner import Runner
 from xformopt.optim.sharded import Shards, is_sharded
+from xformopt.transforms.link import INHERIT
 
 PLAIN = {Tensor, Parameter}
 """The types of tensors that can be gathered."""
@@ -187,7 +188,8 @@ def _say_where(error: Exception, bound: Bound, params: list[Tensor], groups: lis
     """Note the transform, and the parameters; those of NaN or infinite entries, if there are."""
     traced = torch.compiler.is_compiling()
     wrong = [p for p in params if not traced and any(map(_is_not_finite, (p, p.grad)))]
-    settings = ", ".join(f"{k}={groups[0][key]!r}" for k, key in bound.keys.items())
+    held = {setting: groups[0][key] for setting, key in bound.keys.items()}
+    settings = ", ".join(f"{k}={v!r}" for k, v in held.items() if v != INHERIT)
     error.add_note(
         f"in the transform `{bound.name}`, which is {bound.transform.name}({settings}), "
         f"for {names_of(wrong or params, groups)}"
