@@ -393,9 +393,9 @@ BAD = {
     "optim.grad_scale=null": r"`optim.grad_scale`: it must have a value, got null",
     "optim.grad_scale=nan": r"`optim`: `grad_scale` must be a finite number, got nan",
     "optim.inner.lr=-1": r"`optim.inner.lr`: `lr` of Adam must be a number >= 0, got -1",
-    "optim.inner.lr=high": r"`lr` of Adam must be a number, got 'high'",
-    "optim.inner.lr=null": r"`lr` of Adam must be a number, got None",
-    "optim.inner.lr=true": r"`lr` of Adam must be a number, got True",
+    "optim.inner.lr=high": r"`lr` of Adam must be a number >= 0, got 'high'",
+    "optim.inner.lr=null": r"`lr` of Adam must be a number >= 0, got None",
+    "optim.inner.lr=true": r"`lr` of Adam must be a number >= 0, got True",
     "optim.inner.lr=???": r"`optim.inner.lr` has no value \(\?\?\?\); set it",
     "optim.inner.lr=${nope}": r"Interpolation key 'nope' not found",
     "optim.inner.betas=0.9": r"`optim.inner.betas`: it must be a list",
@@ -500,8 +500,9 @@ class TestBadInput:
 
         monkeypatch.setattr(transforms.centralize, "fn", fail)
         result = cli(*SHORT, "optim/transforms=[centralize]")
-        said = "error: out of luck; in the transform `centralize`, which is centralize()\n"
-        assert result.err == said
+        said = "error: out of luck; in the transform `centralize`, which is centralize("
+        assert result.err.startswith(said)
+        assert len(result.err.splitlines()) == 1
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
     def test_a_device_that_is_not_there(self, cli: Any):
