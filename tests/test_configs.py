@@ -284,7 +284,7 @@ class TestNothingIsUnread:
         total = {"clip_total_norm": T.clip_total_norm(max_norm=1.0)}
         assert list(self.build({"all": self.OWN}, transforms=total).common) == [*total]
 
-    def test_a_route_needs_an_inner_optimizer(self):
+    def test_without_any_inner_optimizer(self):
         with pytest.raises(ValueError, match="route `all` has no `inner`, and none stands beside"):
             self.build({"all": {}})
         with pytest.raises(ValueError, match=r"`inner` must be an optimizer class .* got None"):
