@@ -133,40 +133,18 @@ def _with_an_added_group(model: nn.Module) -> Any:
 class TestByName:
     @pytest.mark.parametrize("name", BUILDS)
     def test_another_order_of_registration_loads_right(self, name: str):
-        model = network()
-        other = Reordered(model)
-        optim, twin = BUILDS[name](model), BUILDS[name](other)
-        for count in range(3):
-            give_by_name(model, count)
-            optim.step()
-        other.load_state_dict(model.state_dict())
+        (model, optim), (other, twin) = trained_and_reordered(name)
         twin.load_state_dict(through_a_file(optim.state_dict()))
-        for count in range(3, 6):
-            for m, o in ((model, optim), (other, twin)):
-                give_by_name(m, count)
-                o.step()
-        for key, value in model.state_dict().items():
-            assert torch.equal(value, other.state_dict()[key]), key
+        go_on_alike((model, optim), (other, twin))
 
     @pytest.mark.parametrize("flat", [False, True])
     @pytest.mark.parametrize("name", ["chain", "muon", "lars"])
     def test_distributed_checkpoints_too(self, name: str, flat: bool):
         options = StateDictOptions(flatten_optimizer_state_dict=flat)
-        model = network()
-        other = Reordered(model)
-        optim, twin = BUILDS[name](model), BUILDS[name](other)
-        for count in range(3):
-            give_by_name(model, count)
-            optim.step()
-        other.load_state_dict(model.state_dict())
+        (model, optim), (other, twin) = trained_and_reordered(name)
         saved = get_optimizer_state_dict(model, optim, options=options)
         set_optimizer_state_dict(other, twin, copy.deepcopy(saved), options=options)
-        for count in range(3, 6):
-            for m, o in ((model, optim), (other, twin)):
-                give_by_name(m, count)
-                o.step()
-        for key, value in model.state_dict().items():
-            assert torch.equal(value, other.state_dict()[key]), key
+        go_on_alike((model, optim), (other, twin))
 
     def test_other_names_are_refused(self):
         optim = BUILDS["chain"](network())
@@ -184,6 +162,27 @@ class TestByName:
         twin.load_state_dict(optim.state_dict())
         p, q = next(model.parameters()), next(wrapped.parameters())
         assert torch.equal(optim.state[p]["exp_avg"], twin.state[q]["exp_avg"])
+
+
+def trained_and_reordered(name: str) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """A trained model and its optimizer; the same in another order, with a new optimizer."""
+    model = network()
+    other = Reordered(model)
+    optim, twin = BUILDS[name](model), BUILDS[name](other)
+    for count in range(3):
+        give_by_name(model, count)
+        optim.step()
+    other.load_state_dict(model.state_dict())
+    return (model, optim), (other, twin)
+
+
+def go_on_alike(first: tuple[Any, Any], second: tuple[Any, Any]) -> None:
+    for count in range(3, 6):
+        for model, optim in (first, second):
+            give_by_name(model, count)
+            optim.step()
+    for key, value in first[0].state_dict().items():
+        assert torch.equal(value, second[0].state_dict()[key]), key
 
 
 def give_by_name(model: nn.Module, seed: int) -> None:

@@ -9,7 +9,6 @@ from torch.optim import Optimizer
 from xformopt.optim import ParamTransformingOptimizer, Route, RoutedOptimizer
 from xformopt.optim.inner import ParamGroups
 from xformopt.optim.leftovers import without_leftovers
-from xformopt.optim.route import named
 from xformopt.transforms.link import Link
 
 UNREAD = ("inner", "transforms", "param_ndim")
@@ -55,13 +54,13 @@ def make_optimizer(
         "compile": compile,
         "transforms": chain,
         "standard_keys": True,
-        **({"lr_scale": lr_scale} if lr_scale != 1.0 else {}),
+        "lr_scale": lr_scale,
     }
     inner = inner and without_leftovers(inner)
     if not routes:
         if inner is None:
             raise ValueError("`inner` must be an optimizer class or a partial of one, got None")
-        return ParamTransformingOptimizer(named(params), inner, **settings)
+        return ParamTransformingOptimizer(params, inner, **settings)
     if not isinstance(routes, Mapping):
         raise TypeError(f"`routes` must be a mapping name → rule, got {routes!r}")
     rules = {name: _as_route(name, route) for name, route in routes.items()}

@@ -4,11 +4,9 @@ from typing import Any
 
 from torch.optim import Optimizer
 
+from xformopt.making import DEFAULT_NDIM
 from xformopt.optim import ParamTransformingOptimizer
-from xformopt.transforms.link import INHERIT
-
-DEFAULT_NDIM = -1
-HOOKS = ("_pre_step_transform_", "_post_step_transform_")
+from xformopt.optim.hooks import HOOKS
 
 
 def remarks(optimizer: Optimizer) -> list[str]:
@@ -53,16 +51,9 @@ def _why(optimizer: ParamTransformingOptimizer) -> str:
 
 
 def _reads_ndim(optimizer: ParamTransformingOptimizer) -> bool:
-    if any(
-        getattr(type(optimizer), h) is not getattr(ParamTransformingOptimizer, h) for h in HOOKS
-    ):
+    if any(optimizer._acts(when) for when in HOOKS):
         return True
-    return any(
-        link.transform.scope == "item"
-        and not link.transform.elementwise
-        and link.settings["param_ndim"] == INHERIT
-        for link in optimizer.transforms.values()
-    )
+    return any(link.reads_param_ndim for link in optimizer.transforms.values())
 
 
 def _small(group: dict[str, Any]) -> list[str]:

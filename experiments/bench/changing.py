@@ -12,7 +12,7 @@ from experiments.bench.case import Case, ratio
 from experiments.bench.links import entry_of
 from experiments.bench.peers import RAI, found
 from experiments.bench.sets import small
-from experiments.bench.steps import Variant, time_steps
+from experiments.bench.steps import Variant, step_case
 from xformopt import ParamTransformingOptimizer
 from xformopt import transforms as T
 
@@ -53,14 +53,11 @@ def cases() -> Iterator[Case]:
         if theirs:
             variants |= _both("rai_toolbox", f"{RAI}.{name}", theirs)
         owners = [who for who in variants if not who.endswith(FIXED)]
-        yield Case(
-            "changing",
-            "another 500 of 1000 × (64, 64)",
-            "SGD",
-            what,
-            {who: variant.entry for who, variant in variants.items()},
+        yield step_case(
+            ("changing", "another 500 of 1000 × (64, 64)", "SGD", what),
+            small(),
+            variants,
             [ratio(who, who + FIXED, "step over that of a fixed half") for who in owners],
-            partial(time_steps, small(), variants, False),
         )
 
 

@@ -10,7 +10,7 @@ from torch.optim import SGD, Optimizer
 from experiments.bench.case import Case, ratio
 from experiments.bench.links import entry_of
 from experiments.bench.peers import RAI, found
-from experiments.bench.steps import Variant, time_steps
+from experiments.bench.steps import Variant, step_case
 from xformopt import ParamTransformingOptimizer
 from xformopt import transforms as T
 from xformopt.transforms.link import Link
@@ -37,14 +37,11 @@ def cases() -> Iterator[Case]:
             for key, variant in _both(who, entry, build).items()
         }
         owners = [who for who in variants if not who.endswith(ONE)]
-        yield Case(
-            "groups",
-            f"{GROUPS:,} × {SHAPE}, a group each",
-            "SGD",
-            what,
-            {who: variant.entry for who, variant in variants.items()},
+        yield step_case(
+            ("groups", f"{GROUPS:,} × {SHAPE}, a group each", "SGD", what),
+            [SHAPE] * GROUPS,
+            variants,
             [ratio(who, who + ONE, "step over that of one group") for who in owners],
-            partial(time_steps, [SHAPE] * GROUPS, variants, False),
         )
 
 

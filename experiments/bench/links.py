@@ -9,7 +9,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from experiments.bench.case import Case, extra_copies
 from experiments.bench.peers import RAI, found
 from experiments.bench.sets import SETS
-from experiments.bench.steps import Variant, time_steps
+from experiments.bench.steps import Variant, step_case
 from xformopt import ParamTransformingOptimizer
 from xformopt import transforms as T
 from xformopt.transforms.link import Link
@@ -43,18 +43,16 @@ def cases() -> Iterator[Case]:
                     continue
                 variants = _variants(inner, what)
                 goal = SET_GOALS.get(set_name, GOALS).get(what)
-                yield Case(
-                    "links",
-                    set_name,
-                    inner,
-                    what,
-                    {who: variant.entry for who, variant in variants.items()},
+                yield step_case(
+                    ("links", set_name, inner, what),
+                    shapes(),
+                    variants,
                     [
                         extra_copies(who, goal if who == "xformopt" else None)
                         for who in variants
                         if who != "bare"
                     ],
-                    partial(time_steps, shapes(), variants, True),
+                    memory=True,
                 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from experiments.bench.case import Case, ratio
 from experiments.bench.peers import RAI, found
 from experiments.bench.sets import SETS
-from experiments.bench.steps import Variant, time_steps
+from experiments.bench.steps import Variant, step_case
 from xformopt import optim
 
 NAMES: dict[str, dict[str, Any]] = {
@@ -46,12 +46,9 @@ def cases() -> Iterator[Case]:
                 "xformopt": Variant(f"xformopt.optim.{entry}", partial(ours, **settings)),
                 "rai_toolbox": Variant(f"{RAI}.{entry}", partial(theirs, **settings)),
             }
-            yield Case(
-                "names",
-                set_name,
-                "FrankWolfe" if "FrankWolfe" in name else "SGD",
-                name,
-                {who: variant.entry for who, variant in variants.items()},
+            yield step_case(
+                ("names", set_name, "FrankWolfe" if "FrankWolfe" in name else "SGD", name),
+                shapes(),
+                variants,
                 [ratio("xformopt", "rai_toolbox", OVER_RAI, GOALS[set_name])],
-                partial(time_steps, shapes(), variants, False),
             )

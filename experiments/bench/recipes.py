@@ -11,7 +11,7 @@ from experiments.bench.case import Case, ratio
 from experiments.bench.links import entry_of
 from experiments.bench.peers import found
 from experiments.bench.sets import transformer_matrices, vit_tiny
-from experiments.bench.steps import Variant, time_steps
+from experiments.bench.steps import Variant, step_case
 from xformopt import ParamTransformingOptimizer, recipes
 from xformopt import transforms as T
 
@@ -35,14 +35,11 @@ def _muon() -> Case:
         cls = found(module, "Muon")
         if cls:
             variants[peer] = Variant(f"{module}.Muon", partial(_their_muon, cls, peer, settings))
-    return Case(
-        "recipes",
-        "24 matrices of width 256",
-        "",
-        "muon",
-        {who: variant.entry for who, variant in variants.items()},
+    return step_case(
+        ("recipes", "24 matrices of width 256", "", "muon"),
+        transformer_matrices(),
+        variants,
         [ratio("xformopt", p, f"step over {variants[p].entry}", 0.9) for p in list(variants)[1:]],
-        partial(time_steps, transformer_matrices(), variants, False),
     )
 
 
@@ -58,14 +55,11 @@ def _compiled() -> Case:
         "xformopt": Variant(entry_of(what, "compile=True"), partial(build, compile=True)),
         "compile=False": Variant(entry_of(what), build),
     }
-    return Case(
-        "compiled",
-        "vit_tiny",
-        "SGD",
-        what,
-        {who: variant.entry for who, variant in variants.items()},
+    return step_case(
+        ("compiled", "vit_tiny", "SGD", what),
+        vit_tiny(),
+        variants,
         [ratio("xformopt", "compile=False", "step over compile=False")],
-        partial(time_steps, vit_tiny(), variants, False),
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from experiments.bench.case import Measured
+from experiments.bench.case import Case, Figure, Measured
 from experiments.bench.clock import interleave
 from experiments.bench.memory import peak_memory
 from experiments.bench.sets import Shapes
@@ -34,6 +34,19 @@ class Variant(NamedTuple):
     build: Callable[[list[Tensor]], Optimizer]
     ready: Callable[[list[Tensor], list[Tensor]], None] = restore
     """Called before each step, with the parameters, and the gradients that are theirs."""
+
+
+def step_case(
+    name: tuple[str, str, str, str],
+    shapes: Shapes,
+    variants: dict[str, Variant],
+    figures: list[Figure],
+    *,
+    memory: bool = False,
+) -> Case:
+    """Return a case of steps; its name is kind, set, inner and what, the entries the variants'."""
+    entries = {who: variant.entry for who, variant in variants.items()}
+    return Case(*name, entries, figures, partial(time_steps, shapes, variants, memory))
 
 
 def time_steps(

@@ -52,6 +52,17 @@ class Chain:
 
     def run(self, when: str, own: list[Hook | Bound], optimizer: Any) -> None:
         """Run what stands for a hook, then the links of that time."""
+        self._run(own, self._links_of(when), optimizer)
+
+    def project(self, own: list[Hook | Bound], optimizer: Any) -> None:
+        """Run what projects: post-step links that neither count steps nor write gradients."""
+        links = [b for b in self._links_of("post") if not b.transform.state]
+        self._run(own, [b for b in links if b.transform.target == "param"], optimizer)
+
+    def _links_of(self, when: str) -> list[Bound]:
+        return [b for name, b in self.bounds.items() if self.links[name].when == when]
+
+    def _run(self, own: list[Hook | Bound], links: list[Bound], optimizer: Any) -> None:
         groups, strict = optimizer.param_groups, optimizer.strict_ndim
         given = Given(optimizer.state, self.raw, strict)
         for act in own:
@@ -59,23 +70,6 @@ class Chain:
                 act.run(groups, strict)
             else:
                 self.buckets.run(act, groups, given)
-        self._run_links(self._links_of(when), groups, given)
-
-    def project(self, own: list[Hook | Bound], optimizer: Any) -> None:
-        """Run what projects: post-step links that neither count steps nor write gradients."""
-        links = [b for b in self._links_of("post") if not b.transform.state]
-        links = [b for b in links if b.transform.target == "param"]
-        given = Given(optimizer.state, self.raw, optimizer.strict_ndim)
-        for act in own:
-            if isinstance(act, Hook):
-                act.run(optimizer.param_groups, optimizer.strict_ndim)
-        held = [act for act in own if isinstance(act, Bound)]
-        self._run_links([*held, *links], optimizer.param_groups, given)
-
-    def _links_of(self, when: str) -> list[Bound]:
-        return [b for name, b in self.bounds.items() if self.links[name].when == when]
-
-    def _run_links(self, links: list[Bound], groups: list[Group], given: Given) -> None:
         turned = [] if all(map(_is_odd, links)) else self._maximized(groups)
         if turned:
             torch.ops.aten._foreach_neg_(turned)

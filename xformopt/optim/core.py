@@ -14,7 +14,7 @@ from xformopt.optim.compiled import CompiledSteps
 from xformopt.optim.hooks import NOT_RENAMED, Hook, acts_of
 from xformopt.optim.inner import ParamGroups, build_inner, unpacked
 from xformopt.optim.priming import is_priming
-from xformopt.optim.saving import by_name, load, own_attributes, pack, unpack
+from xformopt.optim.saving import by_name, generators_of, load, own_attributes, pack, unpack
 from xformopt.optim.scheduled import SCHEDULES, STEP, Scheduled, split_schedules
 from xformopt.optim.standard import StandardKeys
 from xformopt.optim.stepping import evaluates_once, step_inside
@@ -320,7 +320,7 @@ class ParamTransformingOptimizer(Optimizer):
 
     def generators(self) -> list[Generator]:
         """Return the generators that links draw from, beside torch's own."""
-        return [v for b in self._bounds() for v in b.fixed.values() if isinstance(v, Generator)]
+        return [*generators_of(self._bounds()).values()]
 
     def _bounds(self) -> list[Bound]:
         """Return all that runs over buckets."""

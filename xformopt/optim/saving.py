@@ -40,14 +40,14 @@ def pack(groups: list[Group], bounds: Iterable[Bound], order: Iterable[str]) -> 
         if links:
             group[LINKS] = links
     for group in groups[:1]:
-        group.update({k: generator.get_state() for k, generator in _generators(bounds).items()})
+        group.update({k: generator.get_state() for k, generator in generators_of(bounds).items()})
 
 
 def unpack(
     groups: list[Group], saved: list[Group], bounds: Iterable[Bound], order: Iterable[str]
 ) -> list[Group]:
     """Return saved groups as a load needs them, checked; the generators go on from there."""
-    generators = _generators(bounds)
+    generators = generators_of(bounds)
     states = {k: v for group in saved[:1] for k, v in group.items() if k in generators}
     orders = {group[LINKS] for group in saved if LINKS in group}
     saved = [{k: v for k, v in g.items() if k not in (*generators, LINKS)} for g in saved]
@@ -104,7 +104,8 @@ def _at(param: Tensor, x: Any) -> Any:
     return x.to(param.device) if isinstance(x, Tensor) else x
 
 
-def _generators(bounds: Iterable[Bound]) -> dict[str, Generator]:
+def generators_of(bounds: Iterable[Bound]) -> dict[str, Generator]:
+    """Return the generators that links draw from, by link and setting."""
     return {
         f"{bound.name}.{key}": value
         for bound in bounds

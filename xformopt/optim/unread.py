@@ -5,7 +5,7 @@ from typing import Any
 
 from xformopt.optim.inner import unpacked
 from xformopt.optim.route import Route
-from xformopt.transforms.link import INHERIT, Link, as_chain
+from xformopt.transforms.link import Link, as_chain
 
 
 def refuse_unread(
@@ -45,10 +45,7 @@ def _reads_ndim(route: Route, shared: Mapping[str, Link]) -> bool:
     if "param_ndim" in route.settings:
         return False
     links = shared if route.transforms is None else as_chain(route.transforms)
-    return any(
-        not link.transform.elementwise and link.settings["param_ndim"] == INHERIT
-        for link in links.values()
-    )
+    return any(link.reads_param_ndim for link in links.values())
 
 
 def _keys(routes: Mapping[str, Route], key: str) -> str:

@@ -50,6 +50,12 @@ class Link:
         if param_ndim != INHERIT:
             check_param_ndim(param_ndim)
 
+    @property
+    def reads_param_ndim(self) -> bool:
+        """Whether its result hangs on the `param_ndim` of the parameter group."""
+        by_item = self.transform.scope == "item" and not self.transform.elementwise
+        return by_item and self.settings["param_ndim"] == INHERIT
+
     def __repr__(self) -> str:
         """Show the call that makes this link."""
         shown = dict(self.settings)
