@@ -1,6 +1,7 @@
 """What the tests share: settings of Hypothesis, a clean Hydra, the command line."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -10,10 +11,14 @@ from typing import Any, NamedTuple
 import hydra.utils
 import hypothesis
 import pytest
+import torch
 from hydra.core.global_hydra import GlobalHydra
 
 hypothesis.settings.register_profile("xformopt", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("xformopt")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

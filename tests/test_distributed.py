@@ -1,5 +1,6 @@
 """Two gloo processes: sharded and replicated steps equal the step of a single process."""
 
+import faulthandler
 import os
 import socket
 from collections.abc import Callable
@@ -157,13 +158,13 @@ def replicas_equal_single(rank: int) -> None:
 
 
 def _work(rank: int, port: int, check: Callable[[int], None]) -> None:
+    faulthandler.enable()
     torch.set_num_threads(1)
     address = f"tcp://127.0.0.1:{port}"
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=RANKS)
     check(rank)
     dist.barrier()
-    dist.destroy_process_group()
-    os._exit(0)  # gloo's threads may abort a process that unwinds
+    os._exit(0)  # gloo's threads may abort a process that takes its group down
 
 
 @pytest.mark.parametrize(
