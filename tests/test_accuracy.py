@@ -142,6 +142,13 @@ def test_a_box_in_float64_has_its_corners_in_float64():
     assert x.tolist() == [1.0 - 0.1, -1.0 + 0.3]
 
 
+def test_nan_in_one_item_leaves_the_others_clipped():
+    for ord in (1, 2, 3, float("inf")):
+        grad = torch.tensor([[float("nan"), 1.0], [5.0, 0.0]])
+        T.clip_norm.fn(grad, max_norm=1.0, ord=ord)
+        assert grad[1].tolist() == [1.0, 0.0]
+
+
 def test_clip_total_norm_of_long_and_large_gradients():
     for fill in (0.1, 1e30):
         grads = [torch.full((1000, 1000), fill), torch.full((7,), fill)]

@@ -101,7 +101,16 @@ class TestLrScale:
         plain, scaled = build(), build(lr_scale=0.5)
         assert self.lrs(scaled) == [0.5 * lr for lr in self.lrs(plain)]
 
+    def test_a_rate_of_the_users_stays(self):
+        lr = torch.tensor(0.1)
+        optim = ParamTransformingOptimizer([torch.zeros(1)], SGD, lr=lr, lr_scale=2.0)
+        assert lr == 0.1
+        assert optim.param_groups[0]["lr"] == 0.2
+
     def test_wrong_ones(self):
+        for scale in (0.0, -1.0):
+            with pytest.raises(ValueError, match="`lr_scale` must be a number > 0, got"):
+                recipes.build("lion", [torch.zeros(1)], lr_scale=scale)
         with pytest.raises(TypeError, match="`lr_scale` must be a number, got 'high'"):
             ParamTransformingOptimizer([torch.zeros(1)], lr_scale="high")  # type: ignore[arg-type]
 
@@ -204,6 +213,30 @@ def test_nan_names_transform_and_parameter(name: str):
     assert f"in the transform `{name}`" in notes
     assert "for `1.weight` (2, 4)" in notes
     assert "0.weight" not in notes
+
+
+def test_an_error_under_maximize_leaves_gradients_as_they_were():
+    x, y = torch.ones(2, 2, requires_grad=True), torch.ones(3, requires_grad=True)
+    settings: dict[str, Any] = {"maximize": True, "param_ndim": None}
+    optim = ParamTransformingOptimizer(
+        [x, y], SGD, transforms=[T.weight_decay(), T.spectral_steepest()], **settings
+    )
+    x.grad, y.grad = torch.full((2, 2), float("nan")), torch.ones(3)
+    with pytest.raises(ValueError, match="spectral_steepest"):
+        optim.step()
+    assert y.grad.max() > 0
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in transforms.names() if transforms.get(n).scope == "item"]
+)
+def test_complex_parameters_are_refused(name: str):
+    """By every transform of items, for silently wrong numbers."""
+    z = torch.ones(2, dtype=torch.complex64, requires_grad=True)
+    optim = ParamTransformingOptimizer([z], SGD, transforms=[transforms.get(name)()])
+    z.grad = torch.ones_like(z)
+    with pytest.raises(TypeError, match="transforms act on real numbers, and this parameter"):
+        optim.step()
 
 
 def test_cautious_after_the_step():

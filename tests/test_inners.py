@@ -188,3 +188,15 @@ def test_what_is_counted_in_groups_is_saved():
     twin = ParamTransformingOptimizer(others, inner)
     twin.load_state_dict(copy.deepcopy(optim.state_dict()))
     assert twin.param_groups[0]["k"] == 3
+
+
+def test_an_inner_optimizer_with_hooks_is_not_compiled():
+    x, calls = torch.zeros(2, requires_grad=True), []
+    optim = ParamTransformingOptimizer([x], SGD, lr=0.1, compile=True)
+    optim.inner_opt.register_step_post_hook(lambda *_: calls.append(x.clone()))
+    x.grad = torch.ones(2)
+    optim.step()
+    with pytest.warns(RuntimeWarning, match="SGD has step hooks, which a program would not call; "):
+        optim.step()
+    optim.step()
+    assert [round(x[0].item(), 4) for x in calls] == [-0.1, -0.2, -0.3]

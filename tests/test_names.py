@@ -174,3 +174,24 @@ def test_a_user_mixes_ours():
     assert x.grad.tolist() == [[1.0, -1.0]]
     assert issubclass(Mixed, O.ParamTransformingOptimizer)
     assert isinstance(O.SignedGradientOptim._pre_step_transform_.transform, Transform)
+
+
+def test_frank_wolfe_says_what_its_groups_have():
+    x = torch.zeros(2, requires_grad=True)
+    with pytest.raises(
+        ValueError, match=r"`epsilon` of a group \(=5.0\) has no effect; the radius"
+    ):
+        O.LinfFrankWolfe([{"params": [x], "epsilon": 5.0}], epsilon=1.0)
+    with pytest.raises(TypeError, match="L2FrankWolfe takes no `InnerOpt`: it steps by FrankWolfe"):
+        O.L2FrankWolfe([x], epsilon=1.0, InnerOpt=SGD)
+    with pytest.raises(ValueError, match="`lmo_scaling_factor` must be a finite number >= 0, got "):
+        O.FrankWolfe([x], lmo_scaling_factor=-1.0)
+
+
+def test_a_norm_that_is_put_on_an_optimizer():
+    x = torch.zeros(1, 2, requires_grad=True)
+    optim: Any = O.L2NormedGradientOptim([x], lr=1.0)
+    optim.per_datum_norm = lambda rows: 2 * rows.norm(dim=1)
+    x.grad = torch.tensor([[3.0, 4.0]])
+    optim.step()
+    torch.testing.assert_close(x.detach(), torch.tensor([[-0.3, -0.4]]))

@@ -125,6 +125,72 @@ def test_maximizing_is_minimizing_the_negative(name: str):
         torch.testing.assert_close(a, b)
 
 
+VALUES: dict[str, Any] = {
+    "lr": 0.03, "weight_decay": 0.3, "momentum": 0.7, "nesterov": True, "betas": (0.8, 0.95),
+    "eps": 1e-3, "alpha": 0.6,
+}  # fmt: skip
+
+
+def takes(name: str, key: str) -> bool:
+    try:
+        recipes.build(name, parameters(), **{key: VALUES[key]})
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+PLAIN = [name for name in recipes.names() if not recipes.get(name).routes]
+TAKEN = [(name, key) for name in PLAIN for key in VALUES if takes(name, key)]
+
+
+def ways(name: str, key: str) -> list[Any]:
+    """Return what a setting leads to: given to `build`, in groups, and assigned later."""
+    value = VALUES[key]
+
+    def assigned(params: list[Tensor]) -> Any:
+        optimizer = recipes.build(name, params)
+        for group in optimizer.param_groups:
+            group[key] = value
+        return optimizer
+
+    builds = [
+        lambda params: recipes.build(name, params, **{key: value}),
+        lambda params: recipes.build(name, [{"params": [p], key: value} for p in params]),
+        assigned,
+    ]
+    return [trained(build) for build in builds]
+
+
+@pytest.mark.parametrize(("name", "key"), TAKEN)
+def test_a_setting_means_the_same_wherever_it_is_given(name: str, key: str):
+    """For every recipe without routes, and every key that it takes."""
+    given, grouped, assigned = ways(name, key)
+    assert torch.equal(given, grouped)
+    assert torch.equal(given, assigned)
+    assert not torch.equal(given, trained(lambda params: recipes.build(name, params)))
+
+
+@pytest.mark.parametrize("name", ["sign_sgd", "normalized_sgd"])
+def test_momentum_of_sgd_itself_acts_where_the_chain_has_none(name: str):
+    x, y = (torch.zeros(1, requires_grad=True) for _ in range(2))
+    ours = recipes.build(name, [{"params": [x], "momentum": 0.9}], lr=0.1)
+    theirs = SGD([y], lr=0.1, momentum=0.9)
+    for _ in range(3):
+        for p, optimizer in ((x, ours), (y, theirs)):
+            p.grad = torch.ones_like(p)
+            optimizer.step()
+    torch.testing.assert_close(x, y)
+
+
+def test_lars_decays_within_its_ratio_alone():
+    for decay, expected in ((0.0, 1.0), (0.5, 1.0 - 1e-3)):
+        x = torch.ones(2, 2, requires_grad=True)
+        optimizer = recipes.build("lars", [("x", x)], weight_decay=decay)
+        x.grad = torch.zeros_like(x)
+        optimizer.step()
+        torch.testing.assert_close(x.detach(), torch.full((2, 2), expected))
+
+
 def test_muon_decays_once():
     model: Any = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 2, bias=False))
     optimizer: Any = recipes.build("muon", model, weight_decay=0.1)
@@ -165,6 +231,21 @@ class TestTwice:
                 standard_keys=True,
             )  # fmt: skip
 
+    def test_dampening_beside_a_link(self):
+        said = r"`dampening` of SGD \(=0.5\) has no effect, since `transforms.momentum.decay` is"
+        with pytest.raises(ValueError, match=said):
+            recipes.build("sgd_momentum", parameters(), dampening=0.5)
+        with pytest.raises(ValueError, match=said):
+            recipes.build("sgd_momentum", grouped(parameters(), dampening=0.5))
+
+    def test_decay_of_the_inner_optimizer_beside_links(self):
+        for inner, links in ((AdamW, 1), (partial(SGD, weight_decay=0.3), 2)):
+            said = r"`weight_decay` of the inner optimizer \(=0.*\) would act beside `transforms.w"
+            with pytest.raises(ValueError, match=said):
+                ParamTransformingOptimizer(
+                    parameters(), inner, transforms=[T.weight_decay()] * links, standard_keys=True
+                )
+
     def test_betas_of_a_wrong_length(self):
         with pytest.raises(ValueError, match=r"`betas` must be 2 numbers, got 0.9"):
             recipes.build("lion", parameters(), betas=0.9)
@@ -190,6 +271,12 @@ class TestOneCycle:
         got = self.run(recipes.build("sgd_momentum", ours), ours)
         expected = self.run(SGD(theirs, lr=1e-2, momentum=0.9), theirs)
         torch.testing.assert_close(got, expected)
+
+    def test_cycles_the_momentum_that_a_group_has(self):
+        ours, theirs = parameters(), parameters()
+        got = self.run(recipes.build("sign_sgd", [{"params": ours, "momentum": 0.5}]), ours)
+        plain = ParamTransformingOptimizer(theirs, SGD, momentum=0.5, transforms=[T.sign()])
+        assert torch.equal(got, self.run(plain, theirs))
 
     @pytest.mark.parametrize("name", ["lion", "sign_sgd", "lamb"])
     def test_leaves_what_a_recipe_fixes(self, name: str):

@@ -73,10 +73,12 @@ class Chain:
         turned = [] if all(map(_is_odd, links)) else self._maximized(groups)
         if turned:
             torch.ops.aten._foreach_neg_(turned)
-        for bound in links:
-            self.buckets.run(bound, groups, given)
-        if turned:
-            torch.ops.aten._foreach_neg_(turned)
+        try:
+            for bound in links:
+                self.buckets.run(bound, groups, given)
+        finally:
+            if turned:
+                torch.ops.aten._foreach_neg_(turned)
 
     def _maximized(self, groups: list[Group]) -> list[Tensor]:
         """Return the gradients of groups that maximize: links see what is minimized."""

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from xformopt.optim.fractions import as_fraction, from_fraction
 from xformopt.optim.scheduled import Place
+from xformopt.optim.stepping import has_step_hooks
 
 OURS = ("params", "capturable", "schedules", "schedule_step")
 """Keys of groups that a program may write."""
@@ -21,7 +22,8 @@ class CompiledSteps:
     """Steps of an optimizer, each as one program once every parameter has made a first one.
 
     That first step makes the state. An inner optimizer that counts in its parameter groups, where
-    a program would take the count for a constant, is not compiled, with a warning.
+    a program would take the count for a constant, or has step hooks, which a program would leave
+    out, is not compiled, with a warning.
     """
 
     def __init__(self, optimizer: Any, step: Callable[[], Any], scheduled: Any) -> None:
@@ -36,12 +38,13 @@ class CompiledSteps:
         present = {id(p) for group in groups for p in group["params"] if p.grad is not None}
         if not present <= self._stepped:
             return self._first_step(present)
-        if self._program is None:
-            self._program = Program(self._optimizer, self._step)
+        program = self._program = self._program or Program(self._optimizer, self._step)
+        if has_step_hooks(self._optimizer.inner_opt):
+            program.give_up("has step hooks, which a program would not call")
         self._scheduled.follow(groups)
         self._scheduled.paused = True
         try:
-            self._program(self._scheduled.places(groups))
+            program(self._scheduled.places(groups))
         finally:
             self._scheduled.paused = False
         self._scheduled.count(groups)
@@ -56,7 +59,7 @@ class CompiledSteps:
         )
         if written:
             self._program = self._program or Program(self._optimizer, self._step)
-            self._program.give_up(written)
+            self._program.give_up(_counting(written))
         return returned
 
 
@@ -92,15 +95,11 @@ class Program:
         if self._failed:
             self._step()
 
-    def give_up(self, written: set[str]) -> None:
-        """Go on without compiling, since the inner optimizer writes these keys of its groups."""
+    def give_up(self, why: str) -> None:
+        """Go on without compiling, with a word why the inner optimizer cannot be."""
         if not self._failed:
             inner = getattr(self._optimizer, "inner_opt", self._optimizer)
-            keys = ", ".join(f"`{key}`" for key in sorted(written))
-            _warn(
-                f"`compile=True`: {type(inner).__name__} counts in its parameter groups ({keys}), "
-                "where a program takes numbers for constants; its steps are not compiled"
-            )
+            _warn(f"`compile=True`: {type(inner).__name__} {why}; its steps are not compiled")
         self._failed = True
 
     def _run(self, given: dict[Place, Any]) -> None:
@@ -127,7 +126,7 @@ class Program:
         if written:
             for group, entries in zip(self._optimizer.param_groups, after, strict=True):
                 group.update({key: entries[key] for key in written if key in entries})
-            self.give_up(written)
+            self.give_up(_counting(written))
 
     def _compile(self, places: tuple[Place, ...]) -> Callable[[list[Any]], Any]:
         """Compile a copy of the code: torch keeps but eight programs of one, for all objects."""
@@ -163,6 +162,11 @@ def _written(before: list[dict[str, Any]], optimizer: Optimizer, by_us: set[Plac
         for key in group
         if key not in OURS and (i, key) not in by_us and not _same(group[key], held.get(key))
     }
+
+
+def _counting(written: set[str]) -> str:
+    keys = ", ".join(f"`{key}`" for key in sorted(written))
+    return f"counts in its parameter groups ({keys}), where a program takes numbers for constants"
 
 
 def _same(new: Any, old: Any) -> bool:

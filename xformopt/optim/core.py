@@ -108,6 +108,8 @@ class ParamTransformingOptimizer(Optimizer):
         if not isinstance(compile, bool):
             raise TypeError(f"`compile` must be true or false, got {compile!r}")
         check_number("lr_scale", lr_scale)
+        if lr_scale <= 0:
+            raise ValueError(f"`lr_scale` must be a number > 0, got {lr_scale!r}")
         build, settings = unpacked(InnerOpt, inner_opt_kwargs)
         self.transforms: dict[str, Link] = as_chain(transforms)
         owned = self.transforms if standard_keys else {}
@@ -135,7 +137,7 @@ class ParamTransformingOptimizer(Optimizer):
             self._take(group)
         self._scheduled.note(self.param_groups)
         if lr_scale != 1.0 and "lr" in self.inner_opt.defaults:
-            self.inner_opt.defaults["lr"] *= lr_scale
+            self.inner_opt.defaults["lr"] = self.inner_opt.defaults["lr"] * lr_scale
 
     def _pre_step_transform_(self, param: Tensor, optim_group: Group) -> None:
         """Transform `param.grad` (or `param`) in place before the inner step; a no-op to override.
@@ -153,7 +155,7 @@ class ParamTransformingOptimizer(Optimizer):
     def _apply_pre_step_transform_(self) -> None:
         """Run the pre-step hook and links on every gradient, then scale and shift it."""
         self._chain.state.show(self.state)
-        for group in self.param_groups if self._standard.renamed else ():
+        for group in self.param_groups if self._standard.places else ():
             self._standard.settle(group)
         self._scheduled.follow(self.param_groups)
         self._chain.begin(self.param_groups, self.state)
@@ -214,15 +216,16 @@ class ParamTransformingOptimizer(Optimizer):
 
     def _inner_step(self, *closure: Callable[[], Any]) -> Any:
         """Make the inner step; what links stand for is not shown to the inner optimizer."""
-        shown = self._standard.shown
-        held = [{key: group[key] for key in shown} for group in self.param_groups if shown]
+        shown = [self._standard.shown(group) for group in self.param_groups]
+        pairs = [*zip(self.param_groups, shown, strict=True)] if any(shown) else []
+        held = [{key: group[key] for key in own} for group, own in pairs]
         self._chain.state.hide(self.param_groups, self.state)
         try:
-            for group in self.param_groups if shown else ():
-                group.update(shown)
+            for group, own in pairs:
+                group.update(own)
             return step_inside(self.inner_opt, *closure)
         finally:
-            for group, own in zip(self.param_groups, held, strict=False):
+            for (group, _), own in zip(pairs, held, strict=True):
                 group.update(own)
             self._chain.state.show(self.state)
 
@@ -248,6 +251,7 @@ class ParamTransformingOptimizer(Optimizer):
         self._scheduled.take(group)
         self._scheduled.put(group)
         self._check_group(group)
+        self._standard.take(group)
         if self.lr_scale != 1.0 and not is_scaled:
             if "lr" not in group:
                 name = type(self.inner_opt).__name__

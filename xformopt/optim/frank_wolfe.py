@@ -143,3 +143,5 @@ def _check(group: dict[str, Any]) -> None:
     scale = group["lmo_scaling_factor"]
     if not isinstance(scale, (int, float)):
         raise TypeError(f"`lmo_scaling_factor` must be a number, got {scale!r}")
+    if not 0 <= scale < float("inf"):
+        raise ValueError(f"`lmo_scaling_factor` must be a finite number >= 0, got {scale!r}")

@@ -160,6 +160,9 @@ def _rules(build: Callable[..., Any]) -> dict[str, Rule]:
         for key in NONNEGATIVE:
             if rules.get(key):
                 rules[key] = Rule("a number >= 0", _is_nonnegative)
+        if rules.get("betas"):
+            count = len(default_of(build, "betas"))
+            rules["betas"] = Rule(f"{count} numbers in [0, 1]", lambda v: _are_decays(v, count))
     return {key: rule for key, rule in rules.items() if rule}
 
 
@@ -190,6 +193,12 @@ def _is_number(value: Any) -> bool:
 
 def _is_numbers(value: Any, count: int) -> bool:
     return isinstance(value, list | tuple) and len(value) == count and all(map(_is_number, value))
+
+
+def _are_decays(values: Any, count: int) -> bool:
+    return _is_numbers(values, count) and all(
+        0 <= v <= 1 for v in values if isinstance(v, float | int)
+    )
 
 
 def _name(build: Callable[..., Any]) -> str:

@@ -1,7 +1,8 @@
 """The names of `rai_toolbox.optim`: each a thin class whose hooks are registered transforms.
 
-All take `params`, `InnerOpt`, `param_ndim`, `grad_scale`, `grad_bias` and `defaults` as
-`ParamTransformingOptimizer` does; their own settings are keys of the parameter groups.
+All take `params`, `param_ndim`, `grad_scale`, `grad_bias` and `defaults` as
+`ParamTransformingOptimizer` does, and `InnerOpt`, but for those that step by `FrankWolfe`; their
+own settings are keys of the parameter groups.
 """
 
 import re
@@ -84,6 +85,7 @@ class _NormHook(LinkHook):
         """Return the method that divides by an overridden norm."""
         cls = type(optimizer)
         is_ours = cls.per_datum_norm is _Normed.per_datum_norm and cls.p is _Normed.p
+        is_ours = is_ours and "per_datum_norm" not in vars(optimizer)
         return None if is_ours and cls._p in NORMS else optimizer.divide_by_norm
 
     def bound(self, optimizer: Any) -> Bound:
@@ -294,8 +296,10 @@ class _InsideBall(ParamTransformingOptimizer):
         **kwargs: Any,
     ) -> None:
         """Take the radius `epsilon` of the ball, and the settings of `FrankWolfe`."""
-        rule = replace(l2_ball.settings["radius"], name="epsilon")
-        rule.check(type(self).__name__, epsilon)
+        name = type(self).__name__
+        if "InnerOpt" in kwargs:
+            raise TypeError(f"{name} takes no `InnerOpt`: it steps by FrankWolfe")
+        replace(l2_ball.settings["radius"], name="epsilon").check(name, epsilon)
         super().__init__(
             params,
             FrankWolfe,
@@ -305,6 +309,14 @@ class _InsideBall(ParamTransformingOptimizer):
             use_default_lr_schedule=use_default_lr_schedule,
             **kwargs,
         )
+
+    def _check_group(self, group: Group) -> None:
+        super()._check_group(group)
+        if "epsilon" in group:
+            raise ValueError(
+                f"`epsilon` of a group (={group['epsilon']!r}) has no effect; the radius of a "
+                "group is `lmo_scaling_factor`"
+            )
 
 
 class L1FrankWolfe(_InsideBall):

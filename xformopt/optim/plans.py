@@ -86,6 +86,11 @@ def make_plan(
     alone: bool,
 ) -> Plan:
     """Cut a group into what is one call each: large tensors alone, small ones of like items."""
+    if any(map(Tensor.is_complex, columns[0])):
+        raise TypeError(
+            "transforms act on real numbers, and this parameter is complex; give it an optimizer "
+            "or a route without links"
+        )
     plan, gathering = Plan([], [], []), dict[Hashable, list[int]]()
     for i, shape in enumerate(shapes):
         tensors = [column[i] for column in columns]

@@ -18,7 +18,7 @@ Place = tuple[int, str]
 """The index of a group, and a key."""
 
 SCHEDULES, STEP = "schedules", "schedule_step"
-FUNCTIONS = ("lr", "weight_decay", "grad_scale", "grad_bias")
+FUNCTIONS = ("lr", "weight_decay", "momentum", "grad_scale", "grad_bias")
 """Keys, beside those of links, for which any function of the step is a schedule."""
 
 

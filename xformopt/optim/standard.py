@@ -9,8 +9,8 @@ from xformopt.optim.inner import default_of
 from xformopt.transforms.link import Link
 
 Group = dict[str, Any]
-STEADY = "momentum"
-"""The key that schedulers cycle of themselves: what has none keeps none."""
+STEADY = "steady_momentum"
+"""The group key of an SGD without momentum, which keeps it while a scheduler cycles `momentum`."""
 
 
 class StandardKeys:
@@ -23,12 +23,12 @@ class StandardKeys:
 
     def __init__(self, chain: Mapping[str, Link], build: Any, settings: Mapping[str, Any]) -> None:
         """Find the links that take over a key, one each; around SGD alone."""
-        self.places = places_of(chain) if build is SGD else {}
+        self._is_sgd = build is SGD
+        self.places = places_of(chain) if self._is_sgd else {}
         own = {key for key in self.places if _is_of_sgd(key)}
         self.renamed = {dotted: key for key in own for dotted in self.places[key]}
-        self.shown = {key: default_of(SGD, key) for key in own}
-        if build is SGD and not settings.get(STEADY, 0):
-            self.shown.setdefault(STEADY, 0)
+        self._default = {key: default_of(SGD, key) for key in own}
+        self._doubled = _doubled(chain, self._is_sgd)
         self.settings = {k: v for k, v in settings.items() if k not in self.places}
         for key in settings.keys() & self.places.keys():
             if settings[key] != default_of(SGD, key):
@@ -43,11 +43,37 @@ class StandardKeys:
             self.renamed.get(key, key): value for key, value in spread(group, self.places).items()
         }
 
+    def take(self, group: Group) -> None:
+        """Refuse what would act twice in a new group, or not at all; note if it has no momentum."""
+        for key, links in self._doubled.items():
+            if group.get(key):
+                raise ValueError(
+                    f"`{key}` of the inner optimizer (={group[key]!r}) would act beside "
+                    f"`transforms.{'` and `transforms.'.join(links)}`; set it to 0, or leave "
+                    "them out"
+                )
+        if "momentum" in self._default and group["dampening"]:
+            raise ValueError(
+                f"`dampening` of SGD (={group['dampening']!r}) has no effect, since "
+                f"`transforms.{self.places['momentum'][0]}` is the momentum"
+            )
+        if self._is_sgd and "momentum" not in self._default and not group["momentum"]:
+            group.setdefault(STEADY, 0)
+
     def settle(self, group: Group) -> None:
-        """Put a setting that was assigned under its link's key where it is held."""
+        """Put a setting that was assigned, by whichever of its names, where it is held."""
+        for key in self.places.keys() - self._default.keys():
+            if key in group:
+                group.update(spread({key: group.pop(key)}, self.places))
         for dotted, key in self.renamed.items():
             if dotted in group:
                 group[key] = group.pop(dotted)
+
+    def shown(self, group: Group) -> Group:
+        """Return what SGD is to see in place of the group's own."""
+        is_cycled = "max_momentum" in group
+        steady = {"momentum": group[STEADY]} if is_cycled and STEADY in group else {}
+        return {**self._default, **steady}
 
 
 def places_of(chain: Mapping[str, Link]) -> dict[str, tuple[str, ...]]:
@@ -57,12 +83,26 @@ def places_of(chain: Mapping[str, Link]) -> dict[str, tuple[str, ...]]:
     >>> places_of({"adam": adam(), "weight_decay": weight_decay()})["betas"]
     ('adam.beta1', 'adam.beta2')
     """
+    return {key: places[0] for key, places in _claims(chain).items() if len(places) == 1}
+
+
+def _claims(chain: Mapping[str, Link]) -> dict[str, list[tuple[str, ...]]]:
+    """Return each standard key with what it may mean, by links."""
     found: dict[str, list[tuple[str, ...]]] = {}
     for name, link in chain.items():
         for key, settings in link.transform.standard.items():
             settings = (settings,) if isinstance(settings, str) else settings
             found.setdefault(key, []).append(tuple(f"{name}.{setting}" for setting in settings))
-    return {key: places[0] for key, places in found.items() if len(places) == 1}
+    return found
+
+
+def _doubled(chain: Mapping[str, Link], is_sgd: bool) -> dict[str, list[str]]:
+    """Return the keys that links have, and the inner optimizer of its own, with the settings."""
+    claims = {key: [p for ps in places for p in ps] for key, places in _claims(chain).items()}
+    if not is_sgd:
+        return {key: claims[key] for key in ("weight_decay",) if key in claims}
+    taken = places_of(chain)
+    return {key: places for key, places in claims.items() if key not in taken and _is_of_sgd(key)}
 
 
 def spread(given: Mapping[str, Any], places: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:

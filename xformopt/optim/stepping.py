@@ -19,6 +19,11 @@ def evaluates_once(cls: type[Optimizer]) -> bool:
     return cls.__module__.startswith("torch.optim.") and optional
 
 
+def has_step_hooks(optimizer: Optimizer) -> bool:
+    """Return whether somebody has registered hooks of this optimizer's steps."""
+    return bool(optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
+
+
 def step_inside(optimizer: Optimizer, *closure: Any) -> Any:
     """Make a step of an optimizer in another's: with hooks of its own, without the global ones.
 

@@ -35,7 +35,9 @@ TRAINING: dict[str, Recipe] = {
                 {"lars_scale": {}, "momentum": {}},
                 settings={"lr": 1.0},
             ),
-            "vectors": RecipeRoute(REST, {"momentum": {}}, settings={"lr": 1.0}),
+            "vectors": RecipeRoute(
+                REST, {"weight_decay": {"weight": 0.0}, "momentum": {}}, settings={"lr": 1.0}
+            ),
         },
     ),
     "lamb": Recipe(

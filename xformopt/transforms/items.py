@@ -75,7 +75,7 @@ def item_norm(x: Tensor, ord: float) -> Tensor:
 def shrink_to_norm(x: Tensor, radius: float, ord: float) -> None:
     """Scale each item of `x` whose norm exceeds `radius` down to it, in place."""
     norm, largest = _norm_and_largest(x, ord)
-    if largest is None or largest > radius:
+    if largest is None or not largest <= radius:
         x.mul_((radius / norm.clamp_min(TINY)).clamp_max(1.0))
 
 

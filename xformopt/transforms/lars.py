@@ -8,7 +8,7 @@ from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import NonNegative, Positive
 
 
-@transform
+@transform(standard={"weight_decay": "weight"})
 def lars_scale(
     grad: Tensor, param: Tensor, *, coefficient: Positive = 1e-3, weight: NonNegative = 5e-4
 ) -> None:

@@ -125,8 +125,7 @@ class Transform:
         """Return `settings` with the defaults filled in, checked."""
         for name in settings:
             if name not in self.settings:
-                known = [*self.settings, *list(inspect.signature(self).parameters)]
-                hint = close_matches(name, known)
+                hint = close_matches(name, list(inspect.signature(self).parameters))
                 raise TypeError(f"`{self.name}` has no setting `{name}`: {hint}")
         values = {k: as_schedule(settings.get(k, s.default)) for k, s in self.settings.items()}
         self.check(values)
