@@ -184,8 +184,8 @@ class TestLink:
             T.remove("throwaway_needs")
 
     def test_repr_is_the_call(self):
-        link = T.clip_norm(max_norm=2.0, param_ndim=None, when="post")
-        assert eval(repr(link), {"clip_norm": T.clip_norm}).settings == link.settings
+        link = T.l2_ball(radius=2.0, param_ndim=None, when="pre")
+        assert eval(repr(link), {"l2_ball": T.l2_ball}).settings == link.settings
 
     def test_copies_and_pickles(self):
         link = T.top_q(q=0.3, generator=torch.Generator().manual_seed(3))

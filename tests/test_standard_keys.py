@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from torch.optim.lr_scheduler import OneCycleLR
 
 from xformopt import ParamTransformingOptimizer, recipes
@@ -38,6 +38,7 @@ def grouped(params: list[Tensor], **second: Any) -> list[dict[str, Any]]:
 PAIRS: dict[str, Any] = {
     "adamw_parts": lambda params, **own: AdamW(params, **{"lr": 1e-3, **own}),
     "adam_parts": lambda params, **own: Adam(params, **{"lr": 1e-3, **own}),
+    "rmsprop_parts": lambda params, **own: RMSprop(params, **{"lr": 1e-3, **own}),
     "sgd_momentum": lambda params, **own: SGD(params, **{"lr": 1e-2, "momentum": 0.9, **own}),
 }
 
@@ -49,6 +50,9 @@ PAIRS: dict[str, Any] = {
         ("adamw_parts", {"weight_decay": 0.0, "betas": (0.8, 0.9)}),
         ("adamw_parts", {"maximize": True}),
         ("adam_parts", {"betas": (0.7, 0.99), "eps": 1e-4}),
+        ("adam_parts", {"weight_decay": 0.3}),
+        ("rmsprop_parts", {"weight_decay": 0.3, "alpha": 0.7, "momentum": 0.5}),
+        ("sgd_momentum", {"weight_decay": 0.3}),
         ("sgd_momentum", {"momentum": 0.5}),
         ("sgd_momentum", {"momentum": 0.5, "nesterov": True}),
         ("sgd_momentum", {"maximize": True}),

@@ -39,6 +39,7 @@ def as_markdown(header: Cells, rows: Iterable[Cells], *, aligned: bool = False) 
 def close_matches(name: str, known: list[str]) -> str:
     """Say which known names are close to `name`, and failing that, all that there are."""
     close = get_close_matches(name, known, n=3, cutoff=0.5)
+    close = close or [k for k in known if k.lower() == name.lower()]
     if close:
         return "did you mean " + " or ".join(f"`{c}`" for c in close) + "?"
     return "there are: " + ", ".join(sorted(known)) if known else "it has none"

@@ -23,14 +23,16 @@ def draw_names(path: Path, rows: list[Row]) -> bool:
         goal = next(row["goal"] for row in rows if row["set"] == title)
         axis.axvline(goal, color="k", linestyle=":")
         axis.axvline(1, color=THEIRS)
-        axis.set(xscale="log", xlim=(0.05, most), title=f"{title}\ngoal {goal}")
+        axis.set(xscale="log", xlim=(0.03, most), title=f"{title}\ngoal {goal}")
         axis.set_xticks([0.1, 0.2, 0.5, 1, 2], ["0.1", "0.2", "0.5", "1", "2"])
         axis.minorticks_off()
         axis.grid(axis="x", alpha=0.3)
     first = next(iter(panels.values()))
     first.set_yticks(range(len(names)), names)
     first.set_ylim(len(names) - 0.5, -0.5)
-    figure.supxlabel("step of ours over that of rai_toolbox (dotted: goal; line: quartiles)")
+    figure.supxlabel(
+        "step of ours over that of rai_toolbox (dotted: goal; grey: 1; bars: quartiles)"
+    )
     _save(figure, path)
     return True
 

@@ -94,6 +94,6 @@ def _refuse_derivatives(optimizer: Any, group: Group) -> None:
     names += [key for key, no in (("grad_scale", 1.0), ("grad_bias", 0.0)) if group[key] != no]
     if names:
         raise ValueError(
-            f"`differentiable=True` would lose the derivative of {', '.join(names)}, which write "
-            "in place: take them away, or differentiate through a step of your own"
+            f"`differentiable=True` would lose the derivative of {', '.join(names)}, "
+            "written in place: take them away, or differentiate through a step of your own"
         )

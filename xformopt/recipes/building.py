@@ -123,12 +123,7 @@ def _places(recipe: Composed) -> dict[str, tuple[str, ...]]:
 
 def _reads(route: Composed, key: str) -> bool:
     inner = inspect.signature(inner_classes()[route.inner]).parameters
-    return key in _places(route) or (key in inner and not _is_fixed(route, key))
-
-
-def _is_fixed(route: Composed, key: str) -> bool:
-    """Return whether SGD has a key for what the chain of the route does otherwise."""
-    return route.inner == "sgd" and bool(route.chain) and key in ("momentum", "nesterov")
+    return key in _places(route) or key in inner
 
 
 def _check_read(name: str, recipe: Recipe, settings: Mapping[str, Any]) -> None:

@@ -7,7 +7,10 @@ REST = {"optional": True}
 
 TRAINING: dict[str, Recipe] = {
     "sgd_momentum": Recipe(
-        "SGD with heavy-ball momentum", {"momentum": {}}, "Polyak 1964", settings={"lr": 1e-2}
+        "SGD with heavy-ball momentum",
+        {"weight_decay": {"weight": 0.0}, "momentum": {}},
+        "Polyak 1964",
+        settings={"lr": 1e-2},
     ),
     "sign_sgd": Recipe("the sign of the gradient", {"sign": {}}, "Bernstein et al. 2018"),
     "signum": Recipe(
@@ -46,8 +49,16 @@ TRAINING: dict[str, Recipe] = {
         "You et al. 2020, arXiv:1904.00962",
         param_ndim=None,
     ),
-    "rmsprop_parts": Recipe("RMSProp from parts", {"rms": {}}, "Tieleman & Hinton 2012"),
-    "adam_parts": Recipe("Adam from parts", {"adam": {}}, "Kingma & Ba 2015, arXiv:1412.6980"),
+    "rmsprop_parts": Recipe(
+        "RMSProp from parts",
+        {"weight_decay": {"weight": 0.0}, "rms": {}},
+        "Tieleman & Hinton 2012",
+    ),
+    "adam_parts": Recipe(
+        "Adam from parts",
+        {"weight_decay": {"weight": 0.0}, "adam": {}},
+        "Kingma & Ba 2015, arXiv:1412.6980",
+    ),
     "adamw_parts": Recipe(
         "AdamW from parts",
         {"adam": {}, "weight_decay": {}},

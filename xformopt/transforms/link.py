@@ -37,6 +37,11 @@ class Link:
         """Check the settings and keep them."""
         if when not in (None, "pre", "post"):
             raise ValueError(f"`when` of `{transform.name}` must be 'pre' or 'post', got {when!r}")
+        if when == "post" and transform.target == "grad":
+            raise ValueError(
+                f"`when='post'` of `{transform.name}` has no effect: it writes gradients, which "
+                "nothing reads after the step"
+            )
         if transform.scope == "optimizer" and param_ndim != INHERIT:
             raise TypeError(f"`{transform.name}` acts on all gradients at once: no `param_ndim`")
         values = transform.complete(settings)

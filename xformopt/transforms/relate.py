@@ -10,11 +10,12 @@ from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import NonNegative, Positive
 
 
-@transform(
-    elementwise=True,
-    foreach=lambda grads, params, *, weight: aten._foreach_add_(grads, params, alpha=weight),
-    standard={"weight_decay": "weight"},
-)
+def _weight_decay_each(grads: list[Tensor], params: list[Tensor], *, weight: float) -> None:
+    if weight != 0.0:
+        aten._foreach_add_(grads, params, alpha=weight)
+
+
+@transform(elementwise=True, foreach=_weight_decay_each, standard={"weight_decay": "weight"})
 def weight_decay(grad: Tensor, param: Tensor, *, weight: NonNegative = 0.01) -> None:
     """Add a share of the parameter to the gradient; decoupled if it stands last in the chain.
 
@@ -28,7 +29,8 @@ def weight_decay(grad: Tensor, param: Tensor, *, weight: NonNegative = 0.01) -> 
 
     Source: Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization, arXiv:1711.05101.
     """
-    grad.add_(param, alpha=weight)
+    if weight != 0.0:
+        grad.add_(param, alpha=weight)
 
 
 @transform
