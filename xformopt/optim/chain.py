@@ -33,7 +33,7 @@ class Chain:
     def defaults(self) -> Group:
         """Return the settings of the links under their group keys."""
         return {
-            key: self.links[name].settings[setting]
+            key: {**self.links[name].settings, **self.links[name].resources}[setting]
             for name, bound in self.bounds.items()
             for setting, key in bound.keys.items()
         }

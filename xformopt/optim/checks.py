@@ -1,6 +1,5 @@
 """What a parameter group of a transforming optimizer must satisfy."""
 
-import math
 from typing import Any
 
 import torch
@@ -9,8 +8,8 @@ from torch.optim.optimizer import required
 from xformopt.optim.batching import batch_shape
 from xformopt.optim.bound import Bound
 from xformopt.optim.hooks import Hook
-from xformopt.optim.inner import check_values
-from xformopt.optim.scheduled import SCHEDULES
+from xformopt.optim.inner import check_number, check_values
+from xformopt.optim.scheduled import FACTORS, SCHEDULES
 from xformopt.schedules import Schedule
 from xformopt.transforms.link import INHERIT
 
@@ -19,7 +18,7 @@ Group = dict[str, Any]
 
 def check_group(optimizer: Any, group: Group) -> None:
     """Refuse settings out of range, parameters of too few dimensions, and keys of no link."""
-    for key in ("grad_scale", "grad_bias"):
+    for key in FACTORS:
         check_number(key, group[key])
     for key, value in group.items():
         if value is required:
@@ -29,19 +28,12 @@ def check_group(optimizer: Any, group: Group) -> None:
         batch_shape(p.shape, group["param_ndim"], optimizer.strict_ndim)
     for bound in optimizer._chain.bounds.values():
         _check_link(optimizer, bound, group)
+    optimizer._scheduled.check(group)
     if optimizer._built_inner:
         check_values(type(optimizer.inner_opt), group)
         _check_link_keys(group, optimizer._chain.bounds.values())
     if group.get("differentiable"):
         _refuse_derivatives(optimizer, group)
-
-
-def check_number(key: str, value: Any) -> None:
-    """Raise unless a value is a finite number."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"`{key}` must be a number, got {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"`{key}` must be a finite number, got {value!r}")
 
 
 def check_traced(optimizer: Any) -> None:
