@@ -9,10 +9,10 @@ from torch.optim import SGD, Optimizer
 
 from xformopt.optim.bound import Bound
 from xformopt.optim.chain import Chain, scale_and_shift
-from xformopt.optim.checks import check_group, check_traced
+from xformopt.optim.checks import check_group, check_link_keys, check_traced
 from xformopt.optim.compiled import CompiledSteps
 from xformopt.optim.hooks import NOT_RENAMED, Hook, acts_of
-from xformopt.optim.inner import ParamGroups, build_inner, check_number, unpacked
+from xformopt.optim.inner import ParamGroups, as_number, build_inner, unpacked
 from xformopt.optim.priming import is_priming
 from xformopt.optim.saving import (
     by_name,
@@ -96,6 +96,8 @@ class ParamTransformingOptimizer(Optimizer):
     defaults: Any = _Mirrored()
     state: Any = _Mirrored()
     _compiled: CompiledSteps | None = None
+    _sizes: list[int] | None = None
+    """How many keys each group had when they were checked."""
 
     def __init__(
         self,
@@ -116,7 +118,7 @@ class ParamTransformingOptimizer(Optimizer):
         """Build the inner optimizer and check every group."""
         if not isinstance(compile, bool):
             raise TypeError(f"`compile` must be true or false, got {compile!r}")
-        check_number("lr_scale", lr_scale)
+        as_number("lr_scale", lr_scale)
         build, settings = unpacked(InnerOpt, inner_opt_kwargs)
         self.transforms: dict[str, Link] = as_chain(transforms)
         owned = self.transforms if standard_keys else {}
@@ -191,6 +193,7 @@ class ParamTransformingOptimizer(Optimizer):
         The pre-step transforms run after each call of the closure.
         """
         check_traced(self)
+        self._check_new_keys()
         if closure is None:
             return self._whole_step()
         if evaluates_once(type(self.inner_opt)):
@@ -266,6 +269,16 @@ class ParamTransformingOptimizer(Optimizer):
     def _check_group(self, group: Group) -> None:
         """Check the settings of a group; subclasses check their own."""
         check_group(self, group)
+
+    def _check_new_keys(self) -> None:
+        """Refuse keys of no link that were put into a group meanwhile."""
+        if torch.compiler.is_compiling() or not self._built_inner:
+            return
+        sizes = [*map(len, self.param_groups)]
+        if sizes != self._sizes:
+            for group in self.param_groups:
+                check_link_keys(self, group)
+            self._sizes = sizes
 
     def state_dict(self) -> dict[str, Any]:
         """Return the inner optimizer's state dict, the links' settings and state included."""

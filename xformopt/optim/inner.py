@@ -150,12 +150,13 @@ def check_values(build: Callable[..., Any], settings: Mapping[str, Any]) -> None
             raise (ValueError if _is_number(settings[key]) else TypeError)(says)
 
 
-def check_number(key: str, value: Any) -> None:
-    """Raise unless a value is a finite number."""
+def as_number(key: str, value: Any) -> float:
+    """Return a finite number as a float; raise for anything else."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"`{key}` must be a number, got {value!r}")
     if not math.isfinite(value):
         raise ValueError(f"`{key}` must be a finite number, got {value!r}")
+    return float(value)
 
 
 @functools.cache

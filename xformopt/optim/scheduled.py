@@ -11,7 +11,7 @@ import torch
 from torch.optim import Optimizer
 
 from xformopt.optim.bound import Bound
-from xformopt.optim.inner import check_number, check_values
+from xformopt.optim.inner import as_number, check_values
 from xformopt.schedules import Schedule, as_schedule, scaled
 from xformopt.transforms.registry import Transform
 
@@ -134,7 +134,7 @@ class Scheduled:
     def _check(self, key: str, number: Any, where: str) -> None:
         try:
             if key in FACTORS:
-                check_number(key, number)
+                as_number(key, number)
             check_values(self._inner, {key: number})
         except (TypeError, ValueError) as error:
             raise type(error)(f"{error} {where}; bound the schedule") from None
