@@ -6,10 +6,12 @@ import io
 import pickle
 from collections import OrderedDict
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -21,6 +23,7 @@ from torch.optim import SGD, Adam
 from xformopt import ParamTransformingOptimizer, recipes, testing, transforms
 from xformopt import transforms as T
 from xformopt.optim import (
+    ChainedParamTransformingOptimizer,
     L1qNormedGradientOptim,
     Route,
     RoutedOptimizer,
@@ -53,6 +56,11 @@ def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
 
 def seeded(seed: int = 3) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def parts_of(optimizer: Any) -> list[ParamTransformingOptimizer]:
+    """The optimizers of the routes, or the optimizer itself."""
+    return [*getattr(optimizer, "optimizers", {"": optimizer}).values()]
 
 
 RANDOM: dict[str, Any] = {
@@ -100,8 +108,46 @@ class TestGenerators:
         x = torch.ones(2, requires_grad=True)
         saved = RANDOM["top_q"]([x, torch.ones(2)]).state_dict()
         other = ParamTransformingOptimizer([x, torch.ones(2)], transforms=[T.top_q(q=0.5)], lr=0.1)
-        with pytest.raises(ValueError, match=r"has \['top_q.generator'\]"):
+        with pytest.raises(ValueError, match=r"state of a generator for `top_q.generator`, "):
             other.load_state_dict(saved)
+        with pytest.raises(ValueError, match=r"no state for the generator `top_q.generator`: "):
+            RANDOM["top_q"]([x, torch.ones(2)]).load_state_dict(other.state_dict())
+
+    @pytest.mark.parametrize("name", ["top_q", "TopQGradientOptimizer", "routes"])
+    def test_are_the_users_own_after_a_load(self, name: str):
+        params = [torch.ones(4, 3, requires_grad=True) for _ in range(2)]
+        optim = RANDOM[name](params)
+        before = parts_of(optim)[0].generators()
+        optim.load_state_dict(through_a_file(optim.state_dict()))
+        after = parts_of(optim)[0].generators()
+        assert len(before) == 1
+        assert before[0] is after[0]
+
+    def test_of_parts_of_one_class_are_two(self):
+        def build(x: Tensor, *seeds: int) -> Any:
+            parts = [
+                partial(TopQGradientOptimizer, q=0.5, dq=0.4, generator=seeded(s)) for s in seeds
+            ]
+            return ChainedParamTransformingOptimizer(*parts, params=[x], lr=0.1)
+
+        x = torch.ones(20, 10, requires_grad=True)
+        optim = build(x, 1, 2)
+        step(optim, [x], 0, 3)
+        y = x.detach().clone().requires_grad_()
+        twin = build(y, 3, 4)
+        twin.load_state_dict(through_a_file(optim.state_dict()))
+        assert len(twin.generators()) == 2
+        step(optim, [x], 3, 3)
+        step(twin, [y], 3, 3)
+        assert torch.equal(x, y)
+
+    def test_may_differ_by_group(self):
+        x, y = (torch.ones(50, requires_grad=True) for _ in range(2))
+        groups = [{"params": [p], "random_sparse.generator": seeded(5)} for p in (x, y)]
+        optim = ParamTransformingOptimizer(groups, lr=0.1, transforms=[T.random_sparse(q=0.5)])
+        x.grad, y.grad = torch.ones(50), torch.ones(50)
+        optim.step()
+        assert torch.equal(x, y)
 
 
 class Reordered(nn.Module):
@@ -316,6 +362,157 @@ class TestLeaks:
             counts.append(self.size(optim))
         assert max(plans for plans, _ in counts) <= 4 * buckets.KEPT
         assert counts[-1][1] - counts[20][1] < 100
+
+
+class Resumed(NamedTuple):
+    """How an optimizer is saved and loaded."""
+
+    way: str
+    named: bool
+    routed: bool
+    scheduled: bool
+    assigned: bool
+    turned: bool
+    """Whether its groups are loaded in another order."""
+
+    def build(self, model: nn.Module, seed: int, turned: bool = False) -> Any:
+        """Two groups or routes, each with its schedule and its generator."""
+        layers = [*enumerate(("stem", "body", "head"))]
+        layers = layers[::-1] if turned else layers
+        rates = [linear(0.1 * (i + 1), 0.0, steps=9) if self.scheduled else 0.1 for i, _ in layers]
+        seeds = {layer: seeded(10 * seed + i) for i, layer in layers}
+        if self.routed:
+            routes = {
+                layer: Route(f"{layer}.*", lr=rate, transforms=links(seeds[layer]))
+                for rate, (_, layer) in zip(rates, layers, strict=True)
+            }
+            return RoutedOptimizer(model.named_parameters(), routes, inner=Adam)
+        named = dict(sorted(model.named_parameters()))
+        groups = [
+            {
+                "params": [(n, p) if self.named else p for n, p in named.items() if layer in n],
+                "random_sparse.generator": seeds[layer],
+                "lr": rate,
+            }
+            for rate, (_, layer) in zip(rates, layers, strict=True)
+        ]
+        return ParamTransformingOptimizer(groups, Adam, transforms=links(None))
+
+    def load(self, first: tuple[Any, Any], second: tuple[Any, Any]) -> None:
+        """Bring an optimizer of a model to where another is."""
+        if self.way == "file":
+            second[1].load_state_dict(through_a_file(first[1].state_dict()))
+            return
+        options = StateDictOptions(flatten_optimizer_state_dict=self.way == "flat")
+        saved = through_a_file(get_optimizer_state_dict(*first, options=options))
+        set_optimizer_state_dict(*second, saved, options=options)
+
+
+def links(generator: Any) -> list[Any]:
+    return [T.momentum(decay=0.5), T.random_sparse(q=0.5, generator=generator), T.sign()]
+
+
+@settings(max_examples=60)
+@given(
+    st.builds(
+        Resumed,
+        way=st.sampled_from(["file", "dcp", "flat"]),
+        named=st.booleans(),
+        routed=st.booleans(),
+        scheduled=st.booleans(),
+        assigned=st.booleans(),
+        turned=st.booleans(),
+    )
+)
+def test_what_is_resumed_is_as_what_went_on(case: Resumed):
+    """To the bit, however the state travels, with schedules, assigned numbers and generators."""
+    turned = case.turned and (case.named or case.routed or case.way != "file")
+    model = network()
+    optim = case.build(model, 1)
+    for count in range(3):
+        give_by_name(model, count)
+        optim.step()
+    if case.assigned:
+        optim.param_groups[1]["lr"] = 0.07
+    other = copy.deepcopy(model)
+    twin = case.build(other, 2, turned)
+    case.load((model, optim), (other, twin))
+    go_on_alike((model, optim), (other, twin))
+
+
+def test_names_that_stand_in_two_groups_load_by_position():
+    """As torch's own do; the names of two models, say."""
+    layers = [nn.Linear(3, 2), nn.Linear(3, 2)]
+    groups = [{"params": layer.named_parameters()} for layer in layers]
+    optim = ParamTransformingOptimizer(groups, Adam, lr=0.1)
+    params = [p for layer in layers for p in layer.parameters()]
+    step(optim, params)
+    before = [optim.state[p]["exp_avg"].clone() for p in params]
+    optim.load_state_dict(copy.deepcopy(optim.state_dict()))
+    after = [optim.state[p]["exp_avg"] for p in params]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("routed", [False, True])
+def test_buffers_are_kept_in_the_dtype_of_the_link(routed: bool):
+    def build(x: Tensor, dtype: str) -> Any:
+        chain = [T.adam(state_dtype=dtype)]
+        if routed:
+            return RoutedOptimizer([("x", x)], {"all": Route(transforms=chain, lr=0.1)})
+        return ParamTransformingOptimizer([x], transforms=chain, lr=0.1)
+
+    x = torch.ones(3, requires_grad=True)
+    narrow, wide = build(x, "bfloat16"), build(x, "float64")
+    step(narrow, [x])
+    state = narrow.state_dict()
+    wide.load_state_dict(state)
+    held = {key: buffer.dtype for key, buffer in wide.state[x]["adam"].items()}
+    assert held == {"first": torch.float64, "second": torch.float64, "step": torch.float32}
+    assert state["state"][0]["adam"]["first"].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("routed", [False, True])
+class TestHooks:
+    """Hooks see what is returned, and what was given: as on torch's own."""
+
+    def build(self, routed: bool, route: str = "all") -> Any:
+        x = torch.ones(3, requires_grad=True)
+        chain = [T.random_sparse(generator=seeded())]
+        fall = linear(0.1, 0.0, steps=9)
+        if routed:
+            return RoutedOptimizer([("x", x)], {route: Route(transforms=chain, lr=fall)})
+        return ParamTransformingOptimizer([("x", x)], transforms=chain, lr=fall)
+
+    def test_of_saving_see_what_is_returned(self, routed: bool):
+        optim, seen = self.build(routed), []
+        optim.register_state_dict_pre_hook(lambda _: seen.append("before"))
+        optim.register_state_dict_post_hook(
+            lambda _, state: seen.append(copy.deepcopy(state["param_groups"][0]))
+        )
+        returned = optim.state_dict()["param_groups"][0]
+        assert seen[0] == "before"
+        assert len(seen) == 2
+        assert seen[1]["links"] == returned["links"] == "random_sparse"
+        assert isinstance(seen[1]["random_sparse.generator"], Tensor)
+        assert seen[1]["schedules"] == returned["schedules"] == ["lr"]
+
+    def test_of_loading_see_what_was_given(self, routed: bool):
+        saved = self.build(routed, "old").state_dict()
+        saved["param_groups"][0]["links"] = "old"
+        optim, order = self.build(routed), []
+
+        def renamed(_: Any, state: dict[str, Any]) -> dict[str, Any]:
+            order.append(state["param_groups"][0]["links"])
+            groups = [{**g, "links": "random_sparse"} for g in state["param_groups"]]
+            groups = [{**g, "route": "all"} for g in groups] if routed else groups
+            return {**state, "param_groups": groups}
+
+        optim.register_load_state_dict_pre_hook(renamed)
+        optim.register_load_state_dict_post_hook(
+            lambda o: order.append(o.param_groups[0]["schedule_step"])
+        )
+        optim.load_state_dict(saved)
+        assert order == ["old", 0]
 
 
 def test_a_partial_keeps_its_names():

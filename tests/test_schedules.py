@@ -1,6 +1,9 @@
 """Settings of links that follow the step, per group, through save and load."""
 
+import copy
 import io
+import pickle
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -271,3 +274,110 @@ def test_a_number_that_is_assigned_stays(key: str):
     other = "lr" if key == "linf_ball.radius" else "linf_ball.radius"
     assert optim.param_groups[0][key] == 0.3
     assert optim.param_groups[0][other] == 0.75
+
+
+class TestAssigned:
+    """A number is told by what it is, not by its value."""
+
+    def build(self, lr: Any) -> ParamTransformingOptimizer:
+        return ParamTransformingOptimizer([torch.zeros(2)], lr=lr)
+
+    def rates(self, optim: ParamTransformingOptimizer) -> list[float]:
+        seen = []
+        for _ in range(3):
+            optim.step()
+            seen.append(optim.param_groups[0]["lr"])
+        return seen
+
+    def test_the_number_of_this_step_stays(self):
+        optim = self.build(linear(0.1, 0.0, steps=10))
+        optim.step()
+        optim.param_groups[0]["lr"] = float("0.1")
+        assert self.rates(optim) == [0.1, 0.1, 0.1]
+
+    @pytest.mark.parametrize("way", ["state_dict", "deepcopy", "pickle"])
+    def test_stays_where_the_optimizer_goes(self, way: str):
+        optim = self.build(linear(0.1, 0.0, steps=10))
+        optim.step()
+        optim.param_groups[0]["lr"] = 7.0
+        if way == "state_dict":
+            twin = self.build(linear(0.1, 0.0, steps=10))
+            twin.load_state_dict(optim.state_dict())
+        else:
+            twin = copy.deepcopy(optim) if way == "deepcopy" else pickle.loads(pickle.dumps(optim))
+        assert self.rates(twin) == [7.0, 7.0, 7.0]
+
+    @pytest.mark.parametrize("copied", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
+    def test_schedules_of_copies_go_on(self, copied: Any):
+        optim = self.build(linear(0.5, 0.0, steps=4))
+        optim.step()
+        assert self.rates(copied(optim)) == [0.375, 0.25, 0.125]
+
+    def test_a_function_of_something_else_goes_on(self):
+        rate = {"now": 0.1}
+        optim = self.build(lambda step: rate["now"])
+        optim.step()
+        rate["now"] = 1.0
+        assert self.rates(optim) == [1.0, 1.0, 1.0]
+
+
+class TestRules:
+    """Settings without a dot are checked as those of links are: at the end, and when written."""
+
+    @pytest.mark.parametrize("routed", [False, True])
+    def test_at_the_end(self, routed: bool):
+        x, fall = torch.zeros(2), linear(0.1, -1.0, steps=10)
+        core = partial(ParamTransformingOptimizer, [x], lr=fall)
+        routes = partial(RoutedOptimizer, [("x", x)], {"all": Route(lr=fall)})
+        build: Any = routes if routed else core
+        with pytest.raises(ValueError, match=r"`lr` of SGD must be a number >= 0, got -1.0 at"):
+            build()
+
+    @pytest.mark.parametrize(
+        ("key", "schedule", "says"),
+        [
+            (
+                "lr",
+                lambda step: 0.5 - step,
+                r"`lr` of SGD must be a number >= 0, got -0.5 at step 1",
+            ),
+            ("grad_scale", lambda step: None if step else 1.0, "`grad_scale` must be a number"),
+        ],
+    )
+    def test_when_written(self, key: str, schedule: Any, says: str):
+        optim = ParamTransformingOptimizer([torch.zeros(2)], **{"lr": 0.1, key: schedule})
+        optim.step()
+        with pytest.raises((TypeError, ValueError), match=f"{says}.*; bound the schedule"):
+            optim.step()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("top_q.q", [0.5], r"`q` of `top_q` must be a number in \[0, 1\], got \[0.5\]"),
+        ("grad_scale", "a", "`grad_scale` must be a number, got 'a'"),
+        ("grad_bias", None, "`grad_bias` must be a number, got None"),
+        ("top_q.x", 3, r"keys \['top_q.x'\] of no link; there are \['top_q.q'"),
+        ("top_q", 3, r"`top_q` of a parameter group is a link, .* set one of \['top_q.q'"),
+    ],
+)
+def test_what_is_put_into_a_group_is_checked(key: str, value: Any, says: str):
+    x = torch.ones(3, requires_grad=True)
+    optim = ParamTransformingOptimizer([x], lr=0.1, transforms=[T.top_q(q=0.5)])
+    x.grad = torch.ones(3)
+    optim.step()
+    optim.param_groups[0][key] = value
+    with pytest.raises((TypeError, ValueError), match=says):
+        optim.step()
+    with pytest.raises((TypeError, ValueError), match=says):
+        ParamTransformingOptimizer(
+            [{"params": [x], key: value}], lr=0.1, transforms=[T.top_q(q=0.5)]
+        )
+
+
+def test_numbers_of_other_kinds_are_numbers():
+    x = torch.ones(3, requires_grad=True)
+    optim = ParamTransformingOptimizer([x], lr=0.0, grad_scale=Fraction(1, 2))  # type: ignore[arg-type]
+    x.grad = torch.ones(3)
+    optim.step()
+    assert x.grad.tolist() == [0.5, 0.5, 0.5]

@@ -32,9 +32,9 @@ class Bound(NamedTuple):
 
 def bind(name: str, link: Link, renamed: Mapping[str, str]) -> Bound:
     """Bind a link to the keys `"name.setting"`, but for those that are `renamed`."""
-    dotted = {setting: f"{name}.{setting}" for setting in link.settings}
+    dotted = {setting: f"{name}.{setting}" for setting in (*link.settings, *link.resources)}
     keys = {setting: renamed.get(key, key) for setting, key in dotted.items()}
-    return Bound(name, link.transform, keys, link.resources, link.state_dtype)
+    return Bound(name, link.transform, keys, {}, link.state_dtype)
 
 
 def names_of(params: list[Tensor], groups: list[Any]) -> str:

@@ -138,6 +138,8 @@ def _clusters(bound: Bound, groups: list[Any]) -> list[Cluster]:
         values = [group[key] for key in keys]
         param_ndim = None if over_all else group["param_ndim"]
         held: Hashable = i if traced else (param_ndim, *values, *map(type, values))
+        if not _is_hashable(held):
+            bound.settings(group)  # says which value is wrong
         if held in found:
             found[held].groups.append(group)
             continue
@@ -145,6 +147,14 @@ def _clusters(bound: Bound, groups: list[Any]) -> list[Cluster]:
         draws = not traced and bound.transform.draws(cluster.settings)
         found[i if draws else held] = cluster
     return list(found.values())
+
+
+def _is_hashable(values: Any) -> bool:
+    try:
+        hash(values)
+    except TypeError:
+        return False
+    return True
 
 
 def _taking_part(bound: Bound, cluster: Cluster) -> Iterator[Tensor]:

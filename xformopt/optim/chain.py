@@ -10,6 +10,7 @@ from xformopt.optim.batching import dense_or_values
 from xformopt.optim.bound import Bound, bind
 from xformopt.optim.buckets import Buckets, Given
 from xformopt.optim.hooks import Hook
+from xformopt.optim.inner import as_number
 from xformopt.optim.linkstate import LinkState, buffers_of
 from xformopt.transforms.items import rounds_scalars
 from xformopt.transforms.link import Link
@@ -33,7 +34,7 @@ class Chain:
     def defaults(self) -> Group:
         """Return the settings of the links under their group keys."""
         return {
-            key: self.links[name].settings[setting]
+            key: {**self.links[name].settings, **self.links[name].resources}[setting]
             for name, bound in self.bounds.items()
             for setting, key in bound.keys.items()
         }
@@ -97,6 +98,8 @@ def scale_and_shift(group: Group) -> None:
     scale, bias = group["grad_scale"], group["grad_bias"]
     if scale == 1.0 and bias == 0.0:
         return
+    if not torch.compiler.is_compiling():
+        scale, bias = as_number("grad_scale", scale), as_number("grad_bias", bias)
     grads = [dense_or_values(p) for p in group["params"] if p.grad is not None]
     if scale != 1.0 and any(map(rounds_scalars, grads)):
         for grad in grads:

@@ -1,6 +1,5 @@
 """What a parameter group of a transforming optimizer must satisfy."""
 
-import math
 from typing import Any
 
 import torch
@@ -9,8 +8,8 @@ from torch.optim.optimizer import required
 from xformopt.optim.batching import batch_shape
 from xformopt.optim.bound import Bound
 from xformopt.optim.hooks import Hook
-from xformopt.optim.inner import check_values
-from xformopt.optim.scheduled import SCHEDULES
+from xformopt.optim.inner import as_number, check_values
+from xformopt.optim.scheduled import FACTORS, SCHEDULES
 from xformopt.schedules import Schedule
 from xformopt.transforms.link import INHERIT
 
@@ -19,8 +18,8 @@ Group = dict[str, Any]
 
 def check_group(optimizer: Any, group: Group) -> None:
     """Refuse settings out of range, parameters of too few dimensions, and keys of no link."""
-    for key in ("grad_scale", "grad_bias"):
-        check_number(key, group[key])
+    for key in FACTORS:
+        as_number(key, group[key])
     for key, value in group.items():
         if value is required:
             name = type(optimizer).__name__
@@ -29,19 +28,12 @@ def check_group(optimizer: Any, group: Group) -> None:
         batch_shape(p.shape, group["param_ndim"], optimizer.strict_ndim)
     for bound in optimizer._chain.bounds.values():
         _check_link(optimizer, bound, group)
+    optimizer._scheduled.check(group)
     if optimizer._built_inner:
         check_values(type(optimizer.inner_opt), group)
-        _check_link_keys(group, optimizer._chain.bounds.values())
+        check_link_keys(optimizer, group)
     if group.get("differentiable"):
         _refuse_derivatives(optimizer, group)
-
-
-def check_number(key: str, value: Any) -> None:
-    """Raise unless a value is a finite number."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"`{key}` must be a number, got {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"`{key}` must be a finite number, got {value!r}")
 
 
 def check_traced(optimizer: Any) -> None:
@@ -80,11 +72,19 @@ def _check_same_settings(optimizer: Any, bound: Bound, held: Group) -> None:
             )
 
 
-def _check_link_keys(group: Group, chain: Any) -> None:
-    known = [key for bound in chain for key in bound.keys.values()]
-    unknown = [key for key in group if "." in key and key not in known]
+def check_link_keys(optimizer: Any, group: Group) -> None:
+    """Refuse keys of a group that are meant for links, but that none of them reads."""
+    known = [key for bound in optimizer._chain.bounds.values() for key in bound.keys.values()]
+    meant = {*known, *optimizer._standard.renamed}
+    unknown = [key for key in group if "." in key and key not in meant]
     if unknown:
         raise ValueError(f"parameter group has keys {unknown} of no link; there are {known}")
+    for name in optimizer.transforms.keys() & group.keys() - optimizer.defaults.keys():
+        own = [*optimizer._chain.bounds[name].keys.values()]
+        raise ValueError(
+            f"`{name}` of a parameter group is a link, not a setting, got {group[name]!r}; set one "
+            f"of {own}"
+        )
 
 
 def _refuse_derivatives(optimizer: Any, group: Group) -> None:

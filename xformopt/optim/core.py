@@ -9,12 +9,21 @@ from torch.optim import SGD, Optimizer
 
 from xformopt.optim.bound import Bound
 from xformopt.optim.chain import Chain, scale_and_shift
-from xformopt.optim.checks import check_group, check_number, check_traced
+from xformopt.optim.checks import check_group, check_link_keys, check_traced
 from xformopt.optim.compiled import CompiledSteps
 from xformopt.optim.hooks import NOT_RENAMED, Hook, acts_of
-from xformopt.optim.inner import ParamGroups, build_inner, unpacked
+from xformopt.optim.inner import ParamGroups, as_number, build_inner, unpacked
 from xformopt.optim.priming import is_priming
-from xformopt.optim.saving import by_name, generators_of, load, own_attributes, pack, unpack
+from xformopt.optim.saving import (
+    by_name,
+    generators_of,
+    load,
+    loaded,
+    own_attributes,
+    pack,
+    saved,
+    unpack,
+)
 from xformopt.optim.scheduled import SCHEDULES, STEP, Scheduled, split_schedules
 from xformopt.optim.standard import StandardKeys
 from xformopt.optim.stepping import evaluates_once, step_inside
@@ -87,6 +96,8 @@ class ParamTransformingOptimizer(Optimizer):
     defaults: Any = _Mirrored()
     state: Any = _Mirrored()
     _compiled: CompiledSteps | None = None
+    _sizes: list[int] | None = None
+    """How many keys each group had when they were checked."""
 
     def __init__(
         self,
@@ -107,8 +118,7 @@ class ParamTransformingOptimizer(Optimizer):
         """Build the inner optimizer and check every group."""
         if not isinstance(compile, bool):
             raise TypeError(f"`compile` must be true or false, got {compile!r}")
-        check_number("lr_scale", lr_scale)
-        if lr_scale <= 0:
+        if as_number("lr_scale", lr_scale) <= 0:
             raise ValueError(f"`lr_scale` must be a number > 0, got {lr_scale!r}")
         build, settings = unpacked(InnerOpt, inner_opt_kwargs)
         self.transforms: dict[str, Link] = as_chain(transforms)
@@ -117,7 +127,6 @@ class ParamTransformingOptimizer(Optimizer):
         self._chain = Chain(self.transforms, self._standard.renamed)
         self.strict_ndim, self.compile, self.lr_scale = strict_ndim, compile, lr_scale
         self._built_inner = not isinstance(InnerOpt, Optimizer)
-        self._scheduled = Scheduled(self._chain.bounds.values())
         numbers, self._following = split_schedules(self._standard.settings)
         own: Group = {"param_ndim": param_ndim, "grad_scale": grad_scale, "grad_bias": grad_bias}
         given = self._standard.translated(defaults or {})
@@ -132,6 +141,7 @@ class ParamTransformingOptimizer(Optimizer):
                 "`transforms=` or ChainedParamTransformingOptimizer"
             )
         self.inner_opt.defaults.update(shared)
+        self._scheduled = Scheduled(self._chain.bounds.values(), type(self.inner_opt))
         super().__setstate__({})
         for group in self.param_groups:
             self._take(group)
@@ -184,6 +194,7 @@ class ParamTransformingOptimizer(Optimizer):
         The pre-step transforms run after each call of the closure.
         """
         check_traced(self)
+        self._check_new_keys()
         if closure is None:
             return self._whole_step()
         if evaluates_once(type(self.inner_opt)):
@@ -262,31 +273,47 @@ class ParamTransformingOptimizer(Optimizer):
         """Check the settings of a group; subclasses check their own."""
         check_group(self, group)
 
+    def _check_new_keys(self) -> None:
+        """Refuse keys of no link that were put into a group meanwhile."""
+        if torch.compiler.is_compiling() or not self._built_inner:
+            return
+        sizes = [*map(len, self.param_groups)]
+        if sizes != self._sizes:
+            for group in self.param_groups:
+                check_link_keys(self, group)
+            self._sizes = sizes
+
     def state_dict(self) -> dict[str, Any]:
         """Return the inner optimizer's state dict, the links' settings and state included."""
-        for hook in self._optimizer_state_dict_pre_hooks.values():
-            hook(self)
+        return saved(self, self._saved)
+
+    def _saved(self) -> dict[str, Any]:
+        self._settle()
         state_dict = self.inner_opt.state_dict()
-        pack(state_dict["param_groups"], self._bounds(), self.transforms)
-        for hook in self._optimizer_state_dict_post_hooks.values():
-            changed = hook(self, state_dict)
-            state_dict = state_dict if changed is None else changed
+        pack(state_dict["param_groups"], self.transforms)
         return state_dict
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what `state_dict` gave, for the same chain and parameters, by name where known."""
-        for hook in self._optimizer_load_state_dict_pre_hooks.values():
-            changed = hook(self, state_dict)
-            state_dict = state_dict if changed is None else changed
+        loaded(self, state_dict, self._load)
+
+    def _load(self, state_dict: dict[str, Any]) -> None:
         state_dict = by_name(self.param_groups, state_dict)
-        saved = state_dict["param_groups"]
-        groups = unpack(self.param_groups, saved, self._bounds(), self.transforms)
+        groups = unpack(self.param_groups, state_dict["param_groups"], self.transforms)
         state_dict = {**state_dict, "param_groups": groups}
         load(self, state_dict, self._chain.state.keys, self.inner_opt.load_state_dict)
-        for group in self.param_groups:
-            self._scheduled.put(group)
-        for hook in self._optimizer_load_state_dict_post_hooks.values():
-            hook(self)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Go on from what was loaded: links keep their buffers' dtypes, groups their schedules."""
+        self._chain.state.take(self.param_groups, self.state)
+        self._scheduled.go_on(self.param_groups)
+
+    def _settle(self) -> None:
+        """Take numbers that were assigned as they are meant."""
+        for group in self.param_groups if self._standard.renamed else ():
+            self._standard.settle(group)
+        self._scheduled.leave_to_others(self.param_groups)
 
     def train(self) -> None:
         """Put an inner optimizer that has modes, such as a schedule-free one, into training."""
@@ -298,6 +325,7 @@ class ParamTransformingOptimizer(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and copy need: the inner optimizer and what subclasses set."""
+        self._settle()
         return {**own_attributes(self), "_inner_attributes": own_attributes(self.inner_opt)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -311,6 +339,7 @@ class ParamTransformingOptimizer(Optimizer):
             if name in state:
                 setattr(self, name, state.pop(name))
         super().__setstate__(state)
+        self._scheduled.note(self.param_groups)
 
     def __repr__(self) -> str:
         """Show the inner optimizer, the chain and every group."""
@@ -324,12 +353,7 @@ class ParamTransformingOptimizer(Optimizer):
 
     def generators(self) -> list[Generator]:
         """Return the generators that links draw from, beside torch's own."""
-        return [*generators_of(self._bounds()).values()]
-
-    def _bounds(self) -> list[Bound]:
-        """Return all that runs over buckets."""
-        own = [act for when in ("pre", "post") for act in self._acts(when)]
-        return [*(act for act in own if isinstance(act, Bound)), *self._chain.bounds.values()]
+        return generators_of(self.param_groups)
 
     def _transforming(self, closure: Callable[[], Any]) -> Callable[[], Any]:
         def transformed() -> Any:

@@ -42,14 +42,12 @@ class LinkHook:
     """A transform that stands for a hook of a class: it runs over buckets, as a link does.
 
     A subclass that overrides the hook is called for each parameter, and may call this one by
-    `super()`. Settings stand in group keys, or in attributes of the optimizer.
+    `super()`. Settings stand in group keys.
     """
 
-    def __init__(
-        self, transform: Transform, attributes: Mapping[str, str] | None = None, **keys: str
-    ) -> None:
-        """Take the transform, and which attributes and group keys its settings stand in."""
-        self.transform, self.attributes, self.keys = transform, dict(attributes or {}), keys
+    def __init__(self, transform: Transform, **keys: str) -> None:
+        """Take the transform, and which group keys its settings stand in."""
+        self.transform, self.keys = transform, keys
 
     def __get__(self, optimizer: Any, owner: type | None = None) -> Any:
         """Return itself for the class, and for an optimizer what may be called as a hook."""
@@ -61,9 +59,8 @@ class LinkHook:
 
     def bound(self, optimizer: Any) -> Bound:
         """Return the link as this optimizer runs it."""
-        own = {s: getattr(optimizer, name) for s, name in self.attributes.items()}
         defaults = {k: s.default for k, s in self.transform.settings.items() if k not in self.keys}
-        return Bound(type(optimizer).__name__, self.transform, self.keys, {**defaults, **own})
+        return Bound(type(optimizer).__name__, self.transform, self.keys, defaults)
 
 
 class _Called(NamedTuple):

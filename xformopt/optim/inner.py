@@ -2,7 +2,9 @@
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 import torch
@@ -146,6 +148,15 @@ def check_values(build: Callable[..., Any], settings: Mapping[str, Any]) -> None
         if key in settings and not rule.holds(settings[key]):
             says = f"`{key}` of {_name(build)} must be {rule.says}, got {settings[key]!r}"
             raise (ValueError if _is_number(settings[key]) else TypeError)(says)
+
+
+def as_number(key: str, value: Any) -> float:
+    """Return a finite number as a float; raise for anything else."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"`{key}` must be a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"`{key}` must be a finite number, got {value!r}")
+    return float(value)
 
 
 @functools.cache

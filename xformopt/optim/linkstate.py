@@ -24,6 +24,17 @@ def buffers_of(bound: Bound, param: Tensor, state: Mapping[Tensor, Any]) -> list
     return [held[key] for key in bound.transform.state]
 
 
+def _as_kept(bound: Bound, param: Tensor, buffers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return buffers where a link keeps them, and in its dtype; counters have their own."""
+    dtype = _buffer_dtype(bound, param)
+    columns = [*bound.transform.tensors, *bound.transform.state]
+    counters = {columns[k] for k in bound.transform.counters}
+    return {
+        key: x.to(param.device, dtype if x.is_floating_point() and key not in counters else x.dtype)
+        for key, x in buffers.items()
+    }
+
+
 def _buffer_dtype(bound: Bound, param: Tensor) -> torch.dtype:
     """Return the dtype of a link's buffers: at least float32 where nothing else is asked for."""
     if bound.state_dtype is None:
@@ -80,8 +91,16 @@ class LinkState:
 
     def __init__(self, chain: Mapping[str, Bound]) -> None:
         """Note which keys of `state[p]` are the links'."""
-        self.keys = {name for name, bound in chain.items() if bound.transform.state}
+        self.bounds = {name: bound for name, bound in chain.items() if bound.transform.state}
+        self.keys = set(self.bounds)
         self.hidden: dict[Tensor, dict[str, Any]] = {}
+
+    def take(self, groups: Iterable[Any], state: Mapping[Tensor, Any]) -> None:
+        """Bring buffers that were loaded where the links keep them, and into their dtype."""
+        for group in groups if self.keys else ():
+            for p in group["params"]:
+                for name in self.keys & state.get(p, {}).keys():
+                    state[p][name] = _as_kept(self.bounds[name], p, state[p][name])
 
     def hide(self, groups: Iterable[Any], state: dict[Tensor, dict[str, Any]]) -> None:
         """Take out the entries of these groups' parameters that hold link buffers alone."""

@@ -236,7 +236,7 @@ class TopQGradientOptimizer(_Named):
     """
 
     _rules: ClassVar = {"q": (top_q, "q"), "dq": (top_q, "dq")}
-    _pre_step_transform_: Any = LinkHook(top_q, {"generator": "_generator"}, q="q", dq="dq")
+    _pre_step_transform_: Any = LinkHook(top_q, q="q", dq="dq", generator="generator")
 
     def __init__(
         self,
@@ -251,8 +251,8 @@ class TopQGradientOptimizer(_Named):
     ) -> None:
         """Take the fraction and its spread, and the shared arguments."""
         _check_generator(generator)
-        self._generator = None if generator is default_generator else generator
-        defaults = {"q": q, "dq": dq, **(defaults or {})}
+        own = None if generator is default_generator else generator
+        defaults = {"q": q, "dq": dq, "generator": own, **(defaults or {})}
         super().__init__(params, InnerOpt, defaults=defaults, **kwargs)
 
 

@@ -18,12 +18,14 @@ def is_priming(optimizer: Any) -> bool:
     There is no state then, every trainable parameter has a gradient of zeros, and lr is 0. A step
     of somebody else's that looks the same is a step: it projects.
     """
-    if "torch.distributed.checkpoint" not in sys.modules or optimizer.state:
+    if "torch.distributed.checkpoint" not in sys.modules:
         return False
     groups = optimizer.param_groups
     if any(_is_not_zero(group.get("lr", 1.0)) for group in groups):
         return False
     params = [p for group in groups for p in group["params"] if p.requires_grad]
+    if any(optimizer.state.get(p) for p in params):  # routes share a state, but no parameters
+        return False
     return _is_called_by(PRIMER) and all(p.grad is not None for p in params)
 
 

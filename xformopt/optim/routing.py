@@ -11,7 +11,7 @@ from xformopt.optim.bound import Bound
 from xformopt.optim.buckets import Buckets, Given
 from xformopt.optim.core import ParamTransformingOptimizer
 from xformopt.optim.route import FIELDS, Named, Route, assign, sort_out
-from xformopt.optim.saving import by_name, load, pack, unpack
+from xformopt.optim.saving import by_name, load, loaded, pack, saved, unpack
 from xformopt.optim.stepping import step_inside
 from xformopt.optim.unread import refuse_unread, sets
 from xformopt.schedules import Schedule
@@ -184,13 +184,21 @@ class RoutedOptimizer(Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state dict, with links and generators of each route."""
-        state_dict = super().state_dict()
+        return saved(self, self._saved)
+
+    def _saved(self) -> dict[str, Any]:
+        for optimizer in self.optimizers.values():
+            optimizer._settle()
+        state_dict = _Whole(self.param_groups, self.state).state_dict()
         for name, optimizer in self.optimizers.items():
-            pack(_of(name, state_dict["param_groups"]), optimizer._bounds(), optimizer.transforms)
+            pack(_of(name, state_dict["param_groups"]), optimizer.transforms)
         return state_dict
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what `state_dict` gave, for the same routes, by the names of the parameters."""
+        loaded(self, state_dict, self._load)
+
+    def _load(self, state_dict: dict[str, Any]) -> None:
         ours = _routes_of(self.param_groups)
         theirs = _routes_of(state_dict["param_groups"])
         if ours != theirs:
@@ -199,17 +207,20 @@ class RoutedOptimizer(Optimizer):
                 f"{ours}"
             )
         state_dict = by_name(self.param_groups, state_dict)
-        saved = {}
+        checked = {}
         for name, optimizer in self.optimizers.items():
             own = _of(name, state_dict["param_groups"])
-            groups = unpack(optimizer.param_groups, own, optimizer._bounds(), optimizer.transforms)
-            saved[name] = iter(groups)
-        groups = [next(saved[group["route"]]) for group in state_dict["param_groups"]]
+            checked[name] = iter(unpack(optimizer.param_groups, own, optimizer.transforms))
+        groups = [next(checked[group["route"]]) for group in state_dict["param_groups"]]
         names = {n for optimizer in self.optimizers.values() for n in optimizer._chain.state.keys}
-        load(self, {**state_dict, "param_groups": groups}, names, super().load_state_dict)
+        load(self, {**state_dict, "param_groups": groups}, names, self._load_whole)
         for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                optimizer._scheduled.put(group)
+            optimizer._go_on()
+
+    def _load_whole(self, state_dict: dict[str, Any]) -> None:
+        whole = _Whole(self.param_groups, self.state)
+        whole.load_state_dict(state_dict)
+        self.param_groups, self.state = whole.param_groups, whole.state
 
     def describe(self) -> str:
         """Return the resolved routing as a table: route, rule, and the parameters it took."""
@@ -251,6 +262,14 @@ class RoutedOptimizer(Optimizer):
             setattr(self, name, value)
         self.defaults = {}
         self.state = self.state
+        super().__setstate__({})
+
+
+class _Whole(Optimizer):
+    """The groups and the state of all routes, without hooks, as torch saves and loads them."""
+
+    def __init__(self, groups: list[dict[str, Any]], state: Any) -> None:
+        self.param_groups, self.state, self.defaults = groups, state, {}
         super().__setstate__({})
 
 

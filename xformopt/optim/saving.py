@@ -4,10 +4,10 @@ from collections.abc import Callable, Hashable, Iterable
 from itertools import chain
 from typing import Any
 
+import torch
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 
-from xformopt.optim.bound import Bound
 from xformopt.optim.scheduled import SCHEDULES
 
 MADE_ANEW = {"step", "state", "param_groups", "defaults", "_compiled"}
@@ -32,43 +32,67 @@ def own_attributes(optimizer: Optimizer) -> dict[str, Any]:
     }
 
 
-def pack(groups: list[Group], bounds: Iterable[Bound], order: Iterable[str]) -> None:
-    """Make saved groups say the chain and its generators; schedules are not saved."""
+def saved(optimizer: Optimizer, make: Callable[[], StateDict]) -> StateDict:
+    """Return the state dict that is made, as the hooks of an optimizer leave it."""
+    for hook in optimizer._optimizer_state_dict_pre_hooks.values():
+        hook(optimizer)
+    state_dict = make()
+    for hook in optimizer._optimizer_state_dict_post_hooks.values():
+        changed = hook(optimizer, state_dict)
+        state_dict = state_dict if changed is None else changed
+    return state_dict
+
+
+def loaded(optimizer: Optimizer, state_dict: StateDict, load: Callable[[StateDict], None]) -> None:
+    """Load what the hooks of an optimizer make of a state dict."""
+    state_dict = state_dict.copy()
+    for hook in optimizer._optimizer_load_state_dict_pre_hooks.values():
+        changed = hook(optimizer, state_dict)
+        state_dict = state_dict if changed is None else changed
+    load(state_dict)
+    for hook in optimizer._optimizer_load_state_dict_post_hooks.values():
+        hook(optimizer)
+
+
+def pack(groups: list[Group], order: Iterable[str]) -> None:
+    """Put what can be saved into saved groups, and the chain: schedules are saved by their keys.
+
+    Saved groups have every key that live ones have, since torch.distributed.checkpoint looks for
+    these.
+    """
     links = ", ".join(order)
+    states = {generator: generator.get_state() for generator in generators_of(groups)}
     for group in groups:
-        group.pop(SCHEDULES, None)
+        group.update({k: states[v] for k, v in group.items() if isinstance(v, Generator)})
+        if SCHEDULES in group:
+            group[SCHEDULES] = [*group[SCHEDULES]]
         if links:
             group[LINKS] = links
-    for group in groups[:1]:
-        group.update({k: generator.get_state() for k, generator in generators_of(bounds).items()})
 
 
-def unpack(
-    groups: list[Group], saved: list[Group], bounds: Iterable[Bound], order: Iterable[str]
-) -> list[Group]:
-    """Return saved groups as a load needs them, checked; the generators go on from there."""
-    generators = generators_of(bounds)
-    states = {k: v for group in saved[:1] for k, v in group.items() if k in generators}
+def unpack(groups: list[Group], saved: list[Group], order: Iterable[str]) -> list[Group]:
+    """Return saved groups as a load needs them, checked against those that take them over."""
     orders = {group[LINKS] for group in saved if LINKS in group}
-    saved = [{k: v for k, v in g.items() if k not in (*generators, LINKS)} for g in saved]
+    saved = [{k: v for k, v in group.items() if k != LINKS} for group in saved]
     _check_same_chain(groups, saved, ", ".join(order), orders)
-    for key, state in states.items():
-        generators[key].set_state(state.cpu())
     if len(saved) != len(groups):
         return saved
+    for ours, theirs in zip(groups, saved, strict=True):
+        _check_generators(ours, theirs)
     return [{**_settings(ours), **theirs} for ours, theirs in zip(groups, saved, strict=True)]
 
 
 def by_name(groups: list[Group], state_dict: StateDict) -> StateDict:
     """Return a state dict in the order of `groups`, where all parameters have names on both sides.
 
-    A distributed checkpoint has sorted it already: it has names in the place of numbers.
+    Names that stand in two groups tell nothing. A distributed checkpoint has sorted it already: it
+    has names in the place of numbers.
 
     Raises:
         ValueError: where some names are the same, but not those of each group.
     """
     saved = state_dict["param_groups"]
-    named = all("param_names" in group for group in (*groups, *saved))
+    named = _are_named(groups) and _are_named(saved)
     in_our_order = any(isinstance(i, str) for group in saved for i in group["params"])
     if not named or in_our_order or not _names(groups) & _names(saved):
         return {**state_dict, "param_groups": _with_our_names(groups, saved)}
@@ -88,30 +112,56 @@ def by_name(groups: list[Group], state_dict: StateDict) -> StateDict:
 def load(
     optimizer: Any, state_dict: StateDict, names: set[str], load: Callable[[StateDict], Any]
 ) -> None:
-    """Load a state dict, but for the links' buffers, by `load`; then these, in their own dtype."""
+    """Load a state dict by `load`, but for the links' buffers, which it would cast; then these.
+
+    Generators and schedules are the optimizer's own; they go on where the saved ones were.
+    """
     held = state_dict["state"]
     kept = {i: {k: v for k, v in entry.items() if k not in names} for i, entry in held.items()}
+    before = list(optimizer.param_groups)
     load({**state_dict, "state": kept})
+    for group, ours in zip(optimizer.param_groups, before, strict=True):
+        _go_on(group, ours)
     saved = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
     params = chain.from_iterable(group["params"] for group in optimizer.param_groups)
     for index, p in zip(saved, params, strict=False):
         own = {k: v for k, v in held.get(index, {}).items() if k in names}
-        for name, buffers in own.items():
-            optimizer.state[p][name] = {k: _at(p, x) for k, x in buffers.items()}
+        if own:
+            optimizer.state[p].update(own)
 
 
-def _at(param: Tensor, x: Any) -> Any:
-    return x.to(param.device) if isinstance(x, Tensor) else x
+def _go_on(group: Group, ours: Group) -> None:
+    """Put the generators and schedules of a group into the one that was loaded in its place."""
+    following = group.pop(SCHEDULES, ())
+    if SCHEDULES in ours:
+        group[SCHEDULES] = {k: s for k, s in ours[SCHEDULES].items() if k in following}
+    for key, generator in ours.items():
+        if isinstance(generator, Generator):
+            generator.set_state(group[key].cpu())
+            group[key] = generator
 
 
-def generators_of(bounds: Iterable[Bound]) -> dict[str, Generator]:
-    """Return the generators that links draw from, by link and setting."""
-    return {
-        f"{bound.name}.{key}": value
-        for bound in bounds
-        for key, value in bound.fixed.items()
-        if isinstance(value, Generator)
-    }
+def generators_of(groups: Iterable[Group]) -> list[Generator]:
+    """Return the generators that links draw from, each once."""
+    held = [v for group in groups for v in group.values() if isinstance(v, Generator)]
+    return [*dict.fromkeys(held)]
+
+
+def _check_generators(ours: Group, theirs: Group) -> None:
+    """Raise a `ValueError` where a link draws from a generator on one side alone."""
+    for key, own in ours.items():
+        saved = theirs.get(key)
+        has_state = isinstance(saved, Tensor) and saved.dtype == torch.uint8
+        if isinstance(own, Generator) and not has_state:
+            raise ValueError(
+                f"the state dict has no state for the generator `{key}`: it was saved by a link "
+                "that draws from torch's own; leave the generator out to load it"
+            )
+        if own is None and has_state:
+            raise ValueError(
+                f"the state dict has the state of a generator for `{key}`, where this optimizer "
+                "draws from torch's own; give the link a `generator=torch.Generator()` to load it"
+            )
 
 
 def _check_same_chain(
@@ -130,6 +180,12 @@ def _check_same_chain(
             f"the state dict is of a chain in another order: {', '.join(orders)}, and this "
             f"optimizer runs {order}"
         )
+
+
+def _are_named(groups: list[Group]) -> bool:
+    """Return whether the parameters have names, each its own."""
+    names = [name for group in groups for name in group.get("param_names", ())]
+    return all("param_names" in group for group in groups) and len({*names}) == len(names)
 
 
 def _settings(group: Group) -> Group:

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
 
 from xformopt.optim.bound import Bound
+from xformopt.optim.inner import as_number, check_values
 from xformopt.schedules import Schedule, as_schedule, scaled
 from xformopt.transforms.registry import Transform
 
@@ -18,22 +20,25 @@ Place = tuple[int, str]
 """The index of a group, and a key."""
 
 SCHEDULES, STEP = "schedules", "schedule_step"
-FUNCTIONS = ("lr", "weight_decay", "momentum", "grad_scale", "grad_bias")
+FACTORS = ("grad_scale", "grad_bias")
+FUNCTIONS = ("lr", "weight_decay", "momentum", *FACTORS)
 """Keys, beside those of links, for which any function of the step is a schedule."""
 
 
 class Scheduled:
     """Puts the numbers of the step where groups have schedules."""
 
-    def __init__(self, chain: Iterable[Bound]) -> None:
-        """Note which settings are of links, which check and round them."""
+    def __init__(self, chain: Iterable[Bound], inner: type[Optimizer]) -> None:
+        """Note which settings are of links, and whose the others are: these check and round."""
         self._settings: dict[str, tuple[Transform, str]] = {
             key: (bound.transform, name)
             for bound in chain
             for name, key in bound.keys.items()
             if name in bound.transform.settings
         }
+        self._inner = inner
         self._capturable: list[bool | None] = []
+        self._put: dict[tuple[int, str], Any] = {}
         self.paused = False
 
     def take(self, group: Group) -> None:
@@ -53,21 +58,47 @@ class Scheduled:
         """Return the index of the group and the key of each setting that follows a schedule."""
         return {(i, key) for i, group in enumerate(groups) for key in group.get(SCHEDULES, ())}
 
+    def check(self, group: Group) -> None:
+        """Check where the schedules of a group begin and end; those of links have been checked."""
+        for key, schedule in group.get(SCHEDULES, {}).items():
+            for step in {0, schedule.last} if key not in self._settings else ():
+                self._at(key, schedule, step)
+
     def follow(self, groups: list[Group]) -> None:
         """Put the numbers of the step there; a number that was put there meanwhile stays."""
         if self.paused:
             return
+        traced = torch.compiler.is_compiling()
+        if not traced:
+            self.leave_to_others(groups)
         for group in groups:
             self.take(group)
-            if group.get(SCHEDULES):
-                if not torch.compiler.is_compiling():
-                    self._leave_to_others(group)
-                self.put(group)
-        if not torch.compiler.is_compiling():
+            self.put(group)
+        if traced:
+            self._put = {}  # the numbers are the program's, which makes others of them
+        else:
             self.note(groups)
 
+    def leave_to_others(self, groups: list[Group]) -> None:
+        """End schedules of settings that hold something else than was put there: an assigned one.
+
+        It is told by what it is, not by its value: the same number, assigned anew, is another.
+        """
+        for group in groups:
+            schedules = group.get(SCHEDULES, {})
+            for key in schedules:
+                if group[key] is not self._put.get((id(group), key), group[key]):
+                    group[SCHEDULES] = {k: s for k, s in group[SCHEDULES].items() if k != key}
+
+    def go_on(self, groups: list[Group]) -> None:
+        """Put the numbers of the step into groups that were loaded."""
+        for group in groups:
+            self.put(group)
+        self.note(groups)
+
     def note(self, groups: list[Group]) -> None:
-        """Note what torch's compiler is going to change in the groups."""
+        """Note the numbers that were put there, and what torch's compiler is going to change."""
+        self._put = {(id(g), key): g[key] for g in groups for key in g.get(SCHEDULES, ())}
         self._capturable = [group.get("capturable") for group in groups]
 
     def count(self, groups: list[Group]) -> None:
@@ -87,23 +118,26 @@ class Scheduled:
             group[SCHEDULES] = {**schedules, "lr": scaled(schedules["lr"], factor)}
         group["lr"] = group["lr"] * factor
 
-    def _leave_to_others(self, group: Group) -> None:
-        """End schedules of settings that hold another number than was put there."""
-        step = group[STEP]
-        for key, schedule in list(group[SCHEDULES].items()):
-            ours = [self._at(key, schedule, at) for at in (step, max(0, step - 1))]
-            if group[key] not in ours:
-                group[SCHEDULES] = {k: s for k, s in group[SCHEDULES].items() if k != key}
-
     def _is_schedule(self, key: str, value: Any) -> bool:
         is_function = "." in key or key in FUNCTIONS
         return callable(value) if is_function else type(value) is Schedule
 
     def _at(self, key: str, schedule: Schedule, step: int) -> Any:
-        if key not in self._settings:
-            return schedule(step)
-        transform, name = self._settings[key]
-        return transform.settings[name].at(schedule, step)
+        if key in self._settings:
+            transform, name = self._settings[key]
+            return transform.settings[name].at(schedule, step)
+        number = schedule(step)
+        if not torch.compiler.is_compiling():
+            self._check(key, number, f"at step {step} of {schedule!r}")
+        return number
+
+    def _check(self, key: str, number: Any, where: str) -> None:
+        try:
+            if key in FACTORS:
+                as_number(key, number)
+            check_values(self._inner, {key: number})
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{error} {where}; bound the schedule") from None
 
     def _restore_capturable(self, groups: list[Group]) -> None:
         """Undo what torch's compiler does to the groups of an optimizer that it traces.
