@@ -15,16 +15,19 @@ PRIMER = "_init_optim_state"
 def is_priming(optimizer: Any) -> bool:
     """Return whether a distributed checkpoint steps to have the state made: nothing may move.
 
-    There is no state then, every trainable parameter has a gradient of zeros, and lr is 0. A step
-    of somebody else's that looks the same is a step: it projects.
+    Its parameters have no state then, though those of other routes, which share the state, may
+    have been primed; every trainable one has a gradient of zeros, and lr is 0. A step of somebody
+    else's that looks the same is a step: it projects.
     """
-    if "torch.distributed.checkpoint" not in sys.modules or optimizer.state:
+    if "torch.distributed.checkpoint" not in sys.modules:
         return False
     groups = optimizer.param_groups
     if any(_is_not_zero(group.get("lr", 1.0)) for group in groups):
         return False
-    params = [p for group in groups for p in group["params"] if p.requires_grad]
-    return _is_called_by(PRIMER) and all(p.grad is not None for p in params)
+    params = [p for group in groups for p in group["params"]]
+    if any(p.requires_grad and p.grad is None for p in params):
+        return False
+    return not any(map(optimizer.state.get, params)) and _is_called_by(PRIMER)
 
 
 def _is_not_zero(lr: Any) -> bool:
