@@ -181,6 +181,8 @@ class TestGroups:
                 "`transforms` stands .* set `routes.all.transforms`",
             ),
             ({"lr": 0.1}, "`lr` stands beside routes .* or `lr_scale` for all"),
+            ({"weight_decay": 0.3}, "`weight_decay` stands .* set `routes.all.weight_decay`"),
+            ({"grad_scale": 5.0}, "`grad_scale` stands .* set `routes.all.grad_scale`"),
             (
                 {"param_ndim": 1},
                 "`param_ndim=1` stands .* set `routes.all.param_ndim`",
@@ -188,7 +190,9 @@ class TestGroups:
         ],
     )
     def test_beside_routes_that_have_their_own(self, beside: dict[str, Any], said: str):
-        own: dict[str, Any] = {"inner": partial(SGD, lr=0.1), "transforms": [], "param_ndim": None}
+        inner = partial(SGD, lr=0.1, weight_decay=0.1)
+        own: dict[str, Any] = {"inner": inner, "transforms": [], "param_ndim": None}
+        own["grad_scale"] = 2.0
         with pytest.raises(ValueError, match=said):
             RoutedOptimizer([("a", torch.zeros(2))], {"all": Route(**own)}, **beside)
 

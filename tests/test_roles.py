@@ -209,6 +209,56 @@ def test_an_embedding_wins_over_a_head_that_stands_first():
     assert roles(Tied()) == {"head.weight": "embedding", "head.bias": "vector"}
 
 
+@pytest.mark.parametrize("how", ["module", "names"])
+@pytest.mark.parametrize("wrap", ["weight_norm", "spectral_norm"])
+def test_a_parametrized_head(wrap: str, how: str):
+    head = getattr(nn.utils.parametrizations, wrap)(nn.Linear(8, 2))
+    model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 8), nn.ReLU(), head)
+    found = roles(model if how == "module" else model.named_parameters())
+    last = "original1" if wrap == "weight_norm" else "original"
+    assert found[f"3.parametrizations.weight.{last}"] == "head"
+    assert found["1.weight"] == "matrix"
+
+
+LAST: dict[str, tuple[dict[str, nn.Module], str]] = {
+    "unet": (
+        {"inc": nn.Conv2d(3, 4, 3), "mid": nn.Linear(4, 4), "outc": nn.Conv2d(4, 2, 1)}, "outc"
+    ),
+    "last conv": ({"se": nn.Linear(4, 4), "conv": nn.Conv2d(4, 2, 1)}, "conv"),
+    "registered first": (
+        {"out": nn.Linear(4, 2), "l1": nn.Linear(3, 4), "l2": nn.Linear(4, 4)}, "out"
+    ),
+    "fc_out": ({"fc_out": nn.Linear(4, 2), "l2": nn.Linear(4, 4)}, "fc_out"),
+    "bilinear": ({"l1": nn.Linear(3, 4), "l2": nn.Bilinear(4, 4, 2)}, "l2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAST)
+@pytest.mark.parametrize("how", ["module", "names"])
+def test_the_output_layer(name: str, how: str):
+    layers, head = LAST[name]
+    model = nn.ModuleDict(layers)
+    assert of(model if how == "module" else list(model.named_parameters()), "head") == {
+        f"{head}.weight"
+    }
+
+
+def test_a_class_called_after_a_norm_holds_matrices():
+    class LayerNormLinear(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(4, 4))
+
+    model = nn.ModuleDict({"norm_in": LayerNormLinear(), "head": nn.Linear(4, 2)})
+    assert roles(model)["norm_in.weight"] == "matrix"
+    assert roles(model.named_parameters())["norm_in.weight"] == "matrix"
+
+
+def test_the_table_of_t5_by_name():
+    named = [("shared.weight", torch.ones(9, 4)), ("encoder.wi.weight", torch.ones(4, 4))]
+    assert roles(named)["shared.weight"] == "embedding"
+
+
 def test_vectors_are_what_has_one_dimension_above_one():
     model = CASES["convnext"][0]
     assert roles(model)["features.1.0.layer_scale"] == "vector"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 from torch.optim import SGD, Adam, AdamW
 
 from xformopt import recipes
@@ -108,7 +109,9 @@ class TestRules:
             RoutedOptimizer(nameless, {"all": Route()})
         with pytest.raises(ValueError, match=r"`ndim` of a route must be a number.*'two'"):
             Route(ndim="two")
-        with pytest.raises(TypeError, match="route `all` has a setting `lrr` that nothing reads"):
+        with pytest.raises(
+            TypeError, match="route `all`: it has a setting `lrr` that nothing reads"
+        ):
             RoutedOptimizer(layer.named_parameters(), {"all": Route(lrr=0.1)})
         with pytest.raises(TypeError, match="`freez` that nothing reads: did you mean `freeze`"):
             RoutedOptimizer(layer.named_parameters(), {"all": Route(freez=True)})
@@ -279,26 +282,218 @@ def test_muon_of_a_model_without_matrices():
 
 
 class TestLinksOverAllRoutes:
-    def build(self, model: nn.Module, **settings: Any) -> RoutedOptimizer:
+    def build(self, model: nn.Module, max_norm: Any = 0.5, **settings: Any) -> RoutedOptimizer:
         routes = {"matrices": Route(ndim=2), "rest": Route(lr=1.0)}
-        chain = [T.clip_total_norm(max_norm=0.5, **settings)]
-        return RoutedOptimizer(model.named_parameters(), routes, transforms=chain)
+        chain = [T.clip_total_norm(max_norm=max_norm)]
+        return RoutedOptimizer(model.named_parameters(), routes, transforms=chain, **settings)
 
     def test_one_norm_over_all(self):
         model = nn.Linear(3, 2)
         optim = copy.deepcopy(self.build(model))
-        params = [p for group in optim.param_groups for p in group["params"]]
-        for p in params:
-            p.grad = torch.ones_like(p)
-        optim.step()
-        total = torch.nn.utils.get_total_norm([p.grad for p in params if p.grad is not None])
-        assert total.item() == pytest.approx(0.5)
+        assert norm_after_step(optim) == pytest.approx(0.5)
         assert list(optim.transforms) == ["clip_total_norm"]
 
-    def test_a_schedule_is_refused(self):
-        with pytest.raises(ValueError, match=r"`clip_total_norm\.max_norm` acts over all routes"):
-            RoutedOptimizer(
-                nn.Linear(3, 2).named_parameters(),
-                {"all": Route()},
-                transforms=[T.clip_total_norm(max_norm=linear(1.0, 2.0, steps=3))],
-            )
+    @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+    @pytest.mark.filterwarnings("ignore:Dynamo detected a call")
+    @pytest.mark.parametrize("compile", [False, True])
+    def test_it_follows_a_schedule(self, compile: bool):
+        optim = self.build(nn.Linear(3, 2), linear(1.0, 0.0, steps=4), compile=compile)
+        norms = [norm_after_step(optim) for _ in range(6)]
+        assert norms == pytest.approx([1.0, 0.75, 0.5, 0.25, 0.0, 0.0])
+
+    def test_groups_say_its_settings(self):
+        model = nn.Linear(3, 2)
+        optim = self.build(model)
+        for group in optim.param_groups:
+            group["clip_total_norm.max_norm"] = 0.25
+        other = self.build(model)
+        other.load_state_dict(optim.state_dict())
+        for o in (optim, copy.deepcopy(optim), other):
+            assert norm_after_step(o) == pytest.approx(0.25)
+        optim.param_groups[0]["clip_total_norm.max_norm"] = 0.0
+        with pytest.raises(ValueError, match=r"`clip_total_norm.max_norm` cannot differ by group"):
+            optim.step()
+
+    def test_a_route_that_has_it_too_needs_another_name(self):
+        clip, model = T.clip_total_norm(max_norm=1.0), nn.Linear(3, 2)
+        with pytest.raises(
+            ValueError, match=r"route `all`: the link `clip_total_norm` stands both"
+        ):
+            RoutedOptimizer(model, {"all": Route(transforms=[clip])}, transforms=[clip])
+        RoutedOptimizer(model, {"all": Route(transforms={"own": clip})}, transforms=[clip])
+
+
+def norm_after_step(optim: RoutedOptimizer) -> float:
+    params = [p for group in optim.param_groups for p in group["params"]]
+    for p in params:
+        p.grad = torch.ones_like(p)
+    optim.step()
+    return torch.nn.utils.get_total_norm([p.grad for p in params if p.grad is not None]).item()
+
+
+ROUTED = [name for name, recipe in recipes.RECIPES.items() if recipe.routes]
+SHAPES = {"wte.weight": (5, 3), "a.weight": (3, 3), "a.bias": (3,), "head.weight": (2, 3)}
+
+
+def parameters() -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    return {name: nn.Parameter(torch.randn(shape)) for name, shape in SHAPES.items()}
+
+
+def built(name: str, params: Any, **settings: Any) -> RoutedOptimizer:
+    """Build a recipe, or the routes "own", with settings of theirs and a schedule."""
+    if name in ROUTED:
+        optim: Any = recipes.build(name, params, **settings)
+        return optim
+    own: dict[str, Any] = {"lr": linear(0.1, 0.2, steps=4), "momentum": 0.9, "top_q.q": 0.5}
+    links = {"decay": T.weight_decay(weight=0.3), "ema": T.ema()}
+    routes = {
+        "matrices": Route("*weight", transforms=[T.top_q(q=0.1)], param_ndim=2, **own),
+        "rest": Route(
+            transforms=links, weight_decay=0.2, strict_ndim=False, momentum=0.8, optional=True
+        ),
+    }
+    return RoutedOptimizer(params, routes, standard_keys=True, **settings)
+
+
+class TestGroups:
+    @pytest.mark.parametrize("name", [*ROUTED, "own"])
+    @pytest.mark.parametrize("own", [{}, {"lr": 0.5}, {"weight_decay": 0.0}, {"momentum": 0.3}])
+    @pytest.mark.parametrize("which", SHAPES)
+    def test_an_added_one_is_as_if_it_had_been_there(
+        self, name: str, own: dict[str, Any], which: str
+    ):
+        if name == "muon" and "momentum" in own:  # AdamW has none
+            own = {"grad_scale": 0.5}
+        params = parameters()
+        added = {"params": [(which, params.pop(which))], **own}
+        optim = built(name, params.items(), lr_scale=2.0)
+        optim.add_param_group(added)
+        whole = built(name, [{"params": params.items()}, added], lr_scale=2.0)
+        by_name = {g["param_names"][-1]: g for g in whole.param_groups}
+        assert optim.param_groups[-1] == by_name[which]
+
+    @pytest.mark.parametrize("name", [*ROUTED, "own"])
+    def test_given_groups_are_split(self, name: str):
+        params = parameters()
+        plain = built(name, params.items())
+        optim = built(name, [{"params": params.items(), "weight_decay": 0.0, "lr": 0.5}])
+        for ours, theirs in zip(optim.param_groups, plain.param_groups, strict=True):
+            held = {k: v for k, v in theirs.items() if not k.startswith("schedule")}
+            assert ours == {**held, "weight_decay": 0.0, "lr": 0.5}
+
+    def test_nothing_is_decayed_where_a_group_says_so(self):
+        params = parameters()
+        optim = recipes.build("muon", [{"params": params.items(), "weight_decay": 0.0}])
+        before = {name: p.detach().clone() for name, p in params.items()}
+        for p in params.values():
+            p.grad = torch.zeros_like(p)
+        optim.step()
+        assert all(torch.equal(p, before[name]) for name, p in params.items())
+
+    def test_only_added_groups_name_a_route(self):
+        group = {"params": parameters().items(), "route": "head"}
+        with pytest.raises(ValueError, match="`add_param_group` alone reads its `route`, got 'hea"):
+            recipes.build("muon", [group])
+
+    @pytest.mark.parametrize("way", ["del", "assign"])
+    def test_one_that_is_taken_out_stays_as_it_is(self, way: str):
+        params = parameters()
+        optim = built("muon", params.items())
+        routes = [group["route"] for group in optim.param_groups]
+        out = optim.param_groups[1]
+        if way == "del":
+            del optim.param_groups[1]
+        else:
+            optim.param_groups = [g for g in optim.param_groups if g is not out]
+        assert [g["route"] for g in optim.param_groups] == [r for r in routes if r != out["route"]]
+        before = {name: p.detach().clone() for name, p in params.items()}
+        for p in params.values():
+            p.grad = torch.ones_like(p)
+        for o in (optim, copy.deepcopy(optim)):
+            o.step()
+            assert len(o.param_groups) == len(routes) - 1
+        moved = {name for name, p in params.items() if not torch.equal(p, before[name])}
+        assert moved == {*SHAPES} - {*out["param_names"]}
+        assert out["route"] not in optim.describe().split()
+        optim.add_param_group({"params": [(n, params[n]) for n in out["param_names"]]})
+        assert len(optim.param_groups) == len(routes)
+
+    @pytest.mark.parametrize("stranger", [{}, {"params": [], "route": "nope"}])
+    def test_one_of_no_route_is_refused(self, stranger: dict[str, Any]):
+        optim = built("muon", parameters().items())
+        optim.param_groups.append(stranger)
+        with pytest.raises(ValueError, match=r"`param_groups\[4\]` is of no route: add groups by"):
+            optim.step()
+
+
+class TestCycledMomentum:
+    @pytest.mark.parametrize("name", [*ROUTED, "own"])
+    def test_one_cycle_with_its_defaults(self, name: str):
+        params = parameters()
+        optim = built(name, params.items())
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optim, 0.1, total_steps=4)
+        for _ in range(3):
+            for p in params.values():
+                p.grad = torch.ones_like(p)
+            optim.step()
+            scheduler.step()
+        assert all(0.85 <= group["momentum"] <= 0.95 for group in optim.param_groups)
+
+    def test_momentum_is_the_first_of_betas(self):
+        params = parameters()
+        optim = built("muon", params.items())
+        torch.optim.lr_scheduler.OneCycleLR(optim, 0.1, total_steps=4, max_momentum=0.7)
+        optim.step()
+        betas = {g["route"]: g["betas"] for g in optim.param_groups if "betas" in g}
+        assert betas == dict.fromkeys(("embeddings", "head", "rest"), (0.7, 0.999))
+
+    def test_all_betas_are_cycled_as_such(self):
+        routes = {"matrices": Route(ndim=2, inner=Adam), "rest": Route(inner=AdamW)}
+        optim = RoutedOptimizer(parameters().items(), routes)
+        torch.optim.lr_scheduler.OneCycleLR(optim, 0.1, total_steps=4, max_momentum=0.7)
+        assert [g["betas"] for g in optim.param_groups] == [(0.7, 0.999)] * 2
+        assert not any("momentum" in g for g in optim.param_groups)
+
+    def test_without_any_torch_says_so(self):
+        optim = RoutedOptimizer(parameters().items(), {"all": Route(inner=torch.optim.Adagrad)})
+        with pytest.raises(
+            ValueError, match="must support momentum or beta1 with `cycle_momentum`"
+        ):
+            torch.optim.lr_scheduler.OneCycleLR(optim, 0.1, total_steps=4)
+        assert optim.defaults["lr"] == 0.01
+
+
+def test_what_belongs_beside_the_routes():
+    for key in ("compile", "lr_scale", "standard_keys"):
+        with pytest.raises(TypeError, match=rf"route `all`: .*`{key}` .* set it beside the routes"):
+            RoutedOptimizer(parameters().items(), {"all": Route(**{key: True})})
+
+
+@pytest.mark.parametrize(
+    "own", [{"lr": 0.1}, {"inner": Adam}, {"transforms": [T.sign()]}, {"top_q.q": 0.1}]
+)
+def test_a_route_that_freezes_has_a_rule_alone(own: dict[str, Any]):
+    with pytest.raises(ValueError, match=f"nothing reads its `{next(iter(own))}`: leave them out"):
+        Route("*bias", freeze=True, **own)
+    Route("*bias", freeze=True, inner=None, transforms={"sign": None})
+
+
+def test_states_are_made_without_a_step_on_any_route():
+    model = nn.Linear(2, 2)
+    for p in model.parameters():
+        nn.init.constant_(p, 5.0)
+    routes = {
+        "first": Route("weight", inner=Adam, transforms=[T.box(min=-1.0, max=1.0)]),
+        "second": Route(transforms=[T.adam(), T.param_ema(), T.box(min=-1.0, max=1.0)]),
+    }
+    optim = RoutedOptimizer(model, routes)
+    state: Any = get_optimizer_state_dict(model, optim)
+    assert all(p.eq(5.0).all() for p in model.parameters())
+    assert state["state"]["bias"]["adam"]["step"] == 0
+    assert state["state"]["bias"]["param_ema"]["step"] == 0
+
+
+def test_the_inner_optimizer_is_called_inner():
+    with pytest.raises(TypeError, match="`InnerOpt` is `inner` here: that of the routes which"):
+        RoutedOptimizer([("w", nn.Parameter(torch.ones(2)))], {"all": Route()}, InnerOpt=SGD)

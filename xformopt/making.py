@@ -15,6 +15,8 @@ UNREAD = ("inner", "transforms", "param_ndim")
 """What is read only where there are no routes, or a route that has none of its own."""
 
 DEFAULT_NDIM = -1
+UNSAID = {"param_ndim": DEFAULT_NDIM, "grad_scale": 1.0, "grad_bias": 0.0}
+"""What stands beside routes in every config: as if it were not there."""
 
 
 def make_optimizer(
@@ -67,9 +69,8 @@ def make_optimizer(
     without = [name for name, rule in rules.items() if not (rule.inner or rule.freeze)]
     if inner is None and without:
         raise ValueError(f"route `{without[0]}` has no `inner`, and none stands beside the routes")
-    if param_ndim == DEFAULT_NDIM:
-        del settings["param_ndim"]
-    return RoutedOptimizer(params, rules, inner=inner, **settings)
+    said = {k: v for k, v in settings.items() if k not in UNSAID or v != UNSAID[k]}
+    return RoutedOptimizer(params, rules, inner=inner, **said)
 
 
 def _links(transforms: Mapping[str, Any]) -> dict[str, Link]:

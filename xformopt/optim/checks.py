@@ -75,7 +75,7 @@ def _check_same_settings(optimizer: Any, bound: Bound, held: Group) -> None:
 def check_link_keys(optimizer: Any, group: Group) -> None:
     """Refuse keys of a group that are meant for links, but that none of them reads."""
     known = [key for bound in optimizer._chain.bounds.values() for key in bound.keys.values()]
-    meant = {*known, *optimizer._standard.renamed}
+    meant = {*known, *optimizer._standard.renamed, *optimizer._keys_beside}
     unknown = [key for key in group if "." in key and key not in meant]
     if unknown:
         raise ValueError(f"parameter group has keys {unknown} of no link; there are {known}")

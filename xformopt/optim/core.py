@@ -96,6 +96,8 @@ class ParamTransformingOptimizer(Optimizer):
     defaults: Any = _Mirrored()
     state: Any = _Mirrored()
     _compiled: CompiledSteps | None = None
+    _keys_beside: frozenset[str] = frozenset()
+    """Keys of its groups that are those of links over all routes, of which it is one."""
     _sizes: list[int] | None = None
     """How many keys each group had when they were checked."""
 

@@ -15,8 +15,9 @@ PRIMER = "_init_optim_state"
 def is_priming(optimizer: Any) -> bool:
     """Return whether a distributed checkpoint steps to have the state made: nothing may move.
 
-    There is no state then, every trainable parameter has a gradient of zeros, and lr is 0. A step
-    of somebody else's that looks the same is a step: it projects.
+    Its parameters have no state then, though those of other routes, which share the state, may
+    have been primed; every trainable one has a gradient of zeros, and lr is 0. A step of somebody
+    else's that looks the same is a step: it projects.
     """
     if "torch.distributed.checkpoint" not in sys.modules:
         return False
@@ -26,7 +27,7 @@ def is_priming(optimizer: Any) -> bool:
     params = [p for group in groups for p in group["params"] if p.requires_grad]
     if any(optimizer.state.get(p) for p in params):  # routes share a state, but no parameters
         return False
-    return _is_called_by(PRIMER) and all(p.grad is not None for p in params)
+    return all(p.grad is not None for p in params) and _is_called_by(PRIMER)
 
 
 def _is_not_zero(lr: Any) -> bool:

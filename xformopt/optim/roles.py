@@ -16,7 +16,10 @@ EMBEDDING = {"emb", "embed", "embeds", "embedder", "embedding", "embeddings", "w
 TABLE = {"tok", "token", "tokens", "pos", "position", "positions", "positional", "cls", "table"}
 """Words that make a parameter an embedding if its own name, or its module's, has one."""
 HEAD = {"head", "classifier", "score", "logits", "unembed", "unembedding", "readout"}
-NORM = {"norm", "layernorm", "batchnorm", "groupnorm", "rmsnorm", "ln", "bn"}
+OUTPUT = {*HEAD, "out", "output", "outc"}
+"""Words that make a layer of the model itself its last one, wherever it was registered."""
+LAYERS = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)
+NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module"}
 
 
@@ -26,7 +29,7 @@ class Held:
 
     path: tuple[str, ...]
     param: Tensor
-    kind: Literal["table", "linear", "matrix", "norm", "unknown"] = "unknown"
+    kind: Literal["table", "layer", "matrix", "norm", "unknown"] = "unknown"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -43,8 +46,9 @@ def roles(params: nn.Module | Iterable[Any], *, whole: bool = True) -> dict[str,
     """Return the role of each parameter of a model, by name.
 
     `embedding`: tables of embeddings, tied ones too, and what is named as one, such as
-    `patch_embed`; `head`: the output layer's matrix, which is the last linear layer unless it lies
-    in a block that is repeated, and what is named `head`, `lm_head`, `classifier`, …; `vector`:
+    `patch_embed`; `head`: the output layer's weight, which is a layer of the model itself that is
+    named `out`, `output`, …, else the last layer unless it lies in a block that is repeated, and
+    what is named `head`, `lm_head`, `classifier`, …; `vector`:
     biases, norms and whatever has at most one dimension above 1; `matrix`: all others.
 
     Args:
@@ -63,7 +67,7 @@ def roles(params: nn.Module | Iterable[Any], *, whole: bool = True) -> dict[str,
     """
     held = _of_module(params) if isinstance(params, nn.Module) else _of_names(params)
     stripped = dict(zip(held, _without_prefix([*held.values()]), strict=True))
-    last = _last_linear(list(stripped.values())) if whole else None
+    last = _last_layer(list(stripped.values())) if whole else None
     return {name: _role(h, list(stripped.values()), last) for name, h in stripped.items()}
 
 
@@ -73,8 +77,9 @@ def _of_module(model: nn.Module) -> dict[str, Held]:
     for path, module, is_part in _modules(model):
         for key, param in module.named_parameters(recurse=False):
             name = f"{path}.{key}" if path else key
-            kind = "matrix" if is_part and key == "weight" else _kind(module, key)
-            held = Held(tuple(name.split(".")), param, kind)
+            owner = model.get_submodule(".".join(_path(name)[:-1]))
+            kind = "matrix" if is_part and key == "weight" else _kind(owner, _path(name)[-1])
+            held = Held(_path(name), param, kind)
             first = found.setdefault(id(param), (name, held))
             if kind == "table":
                 found[id(param)] = (first[0], held)
@@ -96,17 +101,27 @@ def _modules(model: nn.Module) -> Iterator[tuple[str, nn.Module, bool]]:
 def _kind(module: nn.Module, key: str) -> Any:
     if isinstance(module, TABLES):
         return "table"
-    if isinstance(module, nn.Linear) and key == "weight":
-        return "linear"
-    if isinstance(module, nn.modules.conv._ConvNd | nn.MultiheadAttention | nn.RNNBase):
+    if isinstance(module, LAYERS) and key == "weight":
+        return "layer"
+    if isinstance(module, nn.MultiheadAttention | nn.RNNBase):
         return "matrix"
-    if _words(type(module).__name__) & NORM:
-        return "norm"
-    return "unknown"
+    return "norm" if isinstance(module, NORMS) else "unknown"
 
 
 def _of_names(params: Iterable[Any]) -> dict[str, Held]:
-    return {name: Held(tuple(name.split(".")), param) for name, param in params}
+    return {name: Held(_path(name), param) for name, param in params}
+
+
+def _path(name: str) -> tuple[str, ...]:
+    """Return the components of a name; a parametrized tensor is called as before.
+
+    >>> _path("3.parametrizations.weight.original1")
+    ('3', 'weight')
+    """
+    *parts, last = name.split(".")
+    if parts[-2:-1] == ["parametrizations"]:
+        return (*parts[:-2], parts[-1])
+    return (*parts, last)
 
 
 def _without_prefix(held: list[Held]) -> list[Held]:
@@ -127,7 +142,7 @@ def _role(held: Held, model: list[Held], last: Held | None) -> Role:
         return "vector"
     if held is last or (_is_head(held) and not _is_repeated(held, model)):
         return "head"
-    return "vector" if _words(held.owner) & NORM else "matrix"
+    return "matrix"
 
 
 def _is_wide(held: Held) -> bool:
@@ -138,6 +153,8 @@ def _is_embedding(held: Held) -> bool:
     if any(_words(component) & EMBEDDING for component in held.path):
         return True
     is_raw = held.kind == "unknown"
+    if is_raw and held.path[-2:] == ("shared", "weight"):  # the table of T5
+        return True
     own = [held.path[-1], held.owner if held.path[-1] == "weight" else ""]
     return is_raw and any(_words(component) & TABLE for component in own)
 
@@ -148,17 +165,19 @@ def _is_head(held: Held) -> bool:
     return bool(_words(held.owner) & HEAD) or held.path == ("fc", "weight")
 
 
-def _last_linear(model: list[Held]) -> Held | None:
-    """Return the last linear layer's weight, unless it lies in a block that is repeated."""
+def _last_layer(model: list[Held]) -> Held | None:
+    """Return the weight of the layer named as output, or of the last one outside of repetition."""
     attentions = {h.path[:-1] for h in model if h.path[-1] == "in_proj_weight"}
-    weights = [h for h in model if h.path[-1] == "weight" and len(h.shape) == 2]
-    linear = [
+    layers = [
         h
-        for h in weights
-        if h.kind == "linear" or (h.kind == "unknown" and not _words(h.owner) & NORM)
+        for h in model
+        if h.path[-1] == "weight" and _is_wide(h) and h.kind in ("layer", "unknown")
         if not (_is_embedding(h) or (h.owner == "out_proj" and h.path[:-2] in attentions))
     ]
-    return None if not linear or _is_repeated(linear[-1], model) else linear[-1]
+    outputs = [h for h in layers if len(h.path) == 2 and (_words(h.owner) & OUTPUT or _is_head(h))]
+    if outputs:
+        return outputs[-1]
+    return None if not layers or _is_repeated(layers[-1], model) else layers[-1]
 
 
 def _is_repeated(held: Held, model: list[Held]) -> bool:

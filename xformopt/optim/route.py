@@ -3,17 +3,14 @@
 import fnmatch
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from xformopt.optim.roles import ROLES, Role, roles
+from xformopt.optim.roles import ROLES, Role
 from xformopt.text import close_matches
 from xformopt.transforms.link import Transforms
-
-Named = list[tuple[str, Tensor]]
 
 
 class Route:
@@ -27,7 +24,7 @@ class Route:
             `"matrix"`, `"vector"`; see `xformopt.optim.roles`.
         transforms: the chain; None for the optimizer's own.
         inner: the inner optimizer, a class or partial; None for the optimizer's own.
-        freeze: take the parameters out of training.
+        freeze: take the parameters out of training; such a route has a rule alone.
         optional: whether the rule may take nothing.
         **settings: settings of the parameter group: `lr`, `weight_decay`, `param_ndim`, …
 
@@ -53,12 +50,23 @@ class Route:
         self.role = [role] if isinstance(role, str) else role
         self.transforms, self.inner = _without_nones(transforms), inner
         self.freeze, self.optional, self.settings = freeze, optional, settings
+        if freeze:
+            self._refuse_unread()
         _compare(ndim, 0)
         for pattern in self.match:
             _check_pattern(pattern)
         for wrong in (r for r in self.role or () if r not in ROLES):
             hint = close_matches(str(wrong), list(ROLES))
             raise ValueError(f"`role` of a route must be in {list(ROLES)}, got {wrong!r}; {hint}")
+
+    def _refuse_unread(self) -> None:
+        given = {"inner": self.inner, "transforms": self.transforms, **self.settings}
+        unread = [f"`{key}`" for key, value in given.items() if value not in (None, [], {})]
+        if unread:
+            raise ValueError(
+                f"a route with `freeze=True` trains nothing, so that nothing reads its "
+                f"{', '.join(unread)}: leave them out, or null in a config"
+            )
 
     def takes(self, name: str, ndim: int, role: Role | None = None) -> bool:
         """Return whether the rule holds for a parameter."""
@@ -76,55 +84,6 @@ class Route:
 
 FIELDS = [a for a in inspect.signature(Route).parameters if a != "settings"]
 """What a route has beside the settings of its parameter group."""
-
-
-def named(params: nn.Module | Iterable[Any]) -> Iterable[Any]:
-    """Return the named parameters of a module, and anything else as it is."""
-    return list(params.named_parameters()) if isinstance(params, nn.Module) else params
-
-
-def assign(params: nn.Module | Iterable[Any], routes: Mapping[str, Route]) -> dict[str, Named]:
-    """Return the parameters that each route takes; the first rule that holds wins.
-
-    Raises:
-        TypeError: for parameters without names.
-        ValueError: for a parameter that no rule takes, or a rule that takes nothing, by name.
-    """
-    assigned = sort_out(params, routes)
-    for route, taken in assigned.items():
-        if not taken and not routes[route].optional:
-            raise ValueError(
-                f"route `{route}` ({routes[route]!r}) takes no parameter; mend the rule, put it "
-                "before the routes that take its parameters, or pass `optional=True`"
-            )
-    return {route: taken for route, taken in assigned.items() if taken}
-
-
-def sort_out(
-    params: nn.Module | Iterable[Any], routes: Mapping[str, Route], *, whole: bool = True
-) -> dict[str, Named]:
-    """Return the parameters that each route takes, of some none; every parameter must be taken.
-
-    `whole` says whether these are all of a model: then its last linear layer is the head.
-    """
-    pairs = list(named(params))
-    if not all(isinstance(item, tuple) and isinstance(item[0], str) for item in pairs):
-        raise TypeError("routes need names: pass the model, or `model.named_parameters()`")
-    found = roles(params if isinstance(params, nn.Module) else pairs, whole=whole)
-    assigned: dict[str, Named] = {name: [] for name in routes}
-    homeless = []
-    for name, param in pairs:
-        takers = (r for r, route in routes.items() if route.takes(name, param.ndim, found[name]))
-        taker = next(takers, None)
-        if taker is None:
-            homeless.append(f"{name} {tuple(param.shape)}")
-        else:
-            assigned[taker].append((name, param))
-    if homeless:
-        raise ValueError(
-            f"no route takes {', '.join(homeless)}; add a last route that takes the rest: Route()"
-        )
-    return assigned
 
 
 def _without_nones(transforms: Transforms) -> Transforms:

@@ -4,33 +4,43 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import LBFGS, SGD, Optimizer
+from torch import nn
+from torch.optim import SGD, Optimizer
 
-from xformopt.optim.bound import Bound
-from xformopt.optim.buckets import Buckets, Given
+from xformopt.optim.assigning import Group, as_groups, assign, sort_out
+from xformopt.optim.building import Beside, add, build, defaults_of, settle_momentum
+from xformopt.optim.chain import Chain
 from xformopt.optim.core import ParamTransformingOptimizer
-from xformopt.optim.route import FIELDS, Named, Route, assign, sort_out
+from xformopt.optim.described import describe
+from xformopt.optim.roles import roles
+from xformopt.optim.route import Route
 from xformopt.optim.saving import by_name, load, loaded, pack, saved, unpack
 from xformopt.optim.stepping import step_inside
-from xformopt.optim.unread import refuse_unread, sets
-from xformopt.schedules import Schedule
-from xformopt.text import as_text, close_matches
-from xformopt.transforms.link import Link, Transforms, as_chain
+from xformopt.optim.unread import refuse_unread
+from xformopt.transforms.link import Transforms, as_chain
+
+KEPT = (
+    "routes", "frozen", "strict_ndim", "defaults", "param_groups",
+    "_optimizers", "_common", "_beside",
+)  # fmt: skip
+"""The attributes that pickle and copy take along."""
 
 
 class RoutedOptimizer(Optimizer):
     """Several transforming optimizers behind one: each route has its chain and inner optimizer.
 
-    `param_groups` are those of all routes in order, `state` is shared by all, so that schedulers,
-    `zero_grad`, `state_dict` and `load_state_dict` see one optimizer.
+    `param_groups` are those of all routes in order, each with its `route`; `state` is shared by
+    all, so that schedulers, `zero_grad`, `state_dict` and `load_state_dict` see one optimizer. A
+    group that is taken out of `param_groups` is no longer trained.
 
     Args:
-        params: the model, or `model.named_parameters()`.
+        params: the model, `model.named_parameters()`, or groups of named parameters, which are
+            split among the routes, each part with its group's settings over those of the route.
         routes: an ordered mapping name → route.
         inner: the inner optimizer of routes that name none; SGD if None.
         transforms: the chain of routes that name none; its links over all gradients, such as
-            `clip_total_norm`, run once, over the gradients of all routes, before their chains.
+            `clip_total_norm`, run once, over the gradients of all routes, before their chains, with
+            the settings that all groups hold, `param_groups[i]["clip_total_norm.max_norm"]`.
         strict_ndim: whether too small a parameter is an error, or one whole item.
         **settings: settings of `ParamTransformingOptimizer` for all routes, and of inner optimizers
             where a route, or the partial that it names, does not set them itself.
@@ -54,7 +64,7 @@ class RoutedOptimizer(Optimizer):
 
     def __init__(
         self,
-        params: nn.Module | Iterable[tuple[str, Tensor]],
+        params: nn.Module | Iterable[Any],
         routes: Mapping[str, Route],
         *,
         inner: Callable[..., Optimizer] | None = None,
@@ -63,48 +73,44 @@ class RoutedOptimizer(Optimizer):
         **settings: Any,
     ) -> None:
         """Assign the parameters and build an optimizer for each route."""
+        if "InnerOpt" in settings:
+            raise TypeError("`InnerOpt` is `inner` here: that of the routes which name none")
         assigned = assign(params, routes)
         chain = as_chain(transforms)
-        self.common = {n: link for n, link in chain.items() if link.transform.scope == "optimizer"}
-        _refuse_schedules(self.common)
-        transforms = {name: link for name, link in chain.items() if name not in self.common}
+        common = {n: link for n, link in chain.items() if link.transform.scope == "optimizer"}
+        transforms = {name: link for name, link in chain.items() if name not in common}
         refuse_unread(routes, inner, transforms, settings)
-        settings["strict_ndim"] = strict_ndim
-        self.routes = dict(routes)
-        self.frozen = {name: taken for name, taken in assigned.items() if routes[name].freeze}
-        for taken in self.frozen.values():
-            _freeze(taken)
-        self._buckets = Buckets()
-        self._shared = (inner or SGD, transforms, settings)
-        self.optimizers: dict[str, ParamTransformingOptimizer] = {
-            name: self._build(name, taken)
-            for name, taken in assigned.items()
-            if name not in self.frozen
-        }
-        if not self.optimizers:
+        settings["strict_ndim"] = self.strict_ndim = strict_ndim
+        self.routes, self.frozen = dict(routes), {}
+        self._common = Chain(common, {})
+        self._beside = Beside(inner or SGD, transforms, settings, common)
+        self._optimizers: dict[str, ParamTransformingOptimizer] = {}
+        self.param_groups: list[Group] = []
+        for group in (group for groups in assigned.values() for group in groups):
+            self._add(group)
+        if not self._optimizers:
             raise ValueError("every route freezes its parameters: nothing is left to train")
-        self._order = [name for name, o in self.optimizers.items() for _ in o.param_groups]
-        self.defaults: dict[str, Any] = {}
-        self.state = next(iter(self.optimizers.values())).state
         super().__setstate__({})
 
-    def _get_param_groups(self) -> list[dict[str, Any]]:
-        """Those of all routes, in order; groups that were added stand last."""
-        groups = {name: iter(optimizer.param_groups) for name, optimizer in self.optimizers.items()}
-        return [next(groups[route]) for route in self._order]
-
-    def _set_param_groups(self, groups: list[dict[str, Any]]) -> None:
-        for name, optimizer in self.optimizers.items():
-            own = zip(self._order, groups, strict=True)
-            optimizer.param_groups = [group for route, group in own if route == name]
-
-    param_groups: Any = property(_get_param_groups, _set_param_groups)
+    @property
+    def optimizers(self) -> dict[str, ParamTransformingOptimizer]:
+        """The optimizer of each route, which holds those of `param_groups` that name the route."""
+        if torch.compiler.is_compiling():  # it loses track of groups that two lists hold
+            return self._optimizers
+        for i, group in enumerate(self.param_groups):
+            if group.get("route") not in self._optimizers:
+                raise ValueError(
+                    f"`param_groups[{i}]` is of no route: add groups by `add_param_group`"
+                )
+        for name, optimizer in self._optimizers.items():
+            optimizer.param_groups[:] = _of(name, self.param_groups)
+        return self._optimizers
 
     def _get_state(self) -> Any:
-        return next(iter(self.optimizers.values())).state
+        return next(iter(self._optimizers.values())).state
 
     def _set_state(self, state: Any) -> None:
-        for optimizer in self.optimizers.values():
+        for optimizer in self._optimizers.values():
             optimizer.state = state
 
     state: Any = property(_get_state, _set_state)
@@ -114,7 +120,7 @@ class RoutedOptimizer(Optimizer):
         """The links over all routes, then those of each, by `route.name`."""
         chains = {route: optimizer.transforms for route, optimizer in self.optimizers.items()}
         own = {f"{r}.{name}": link for r, chain in chains.items() for name, link in chain.items()}
-        return {**self.common, **own}
+        return {**self._common.links, **own}
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Step each route's optimizer; the closure is called once, before all of them."""
@@ -122,13 +128,23 @@ class RoutedOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        with torch.no_grad():
-            for name, link in self.common.items():
-                bound = Bound(name, link.transform, {}, link.settings)
-                self._buckets.run(bound, self.param_groups, Given({}, {}, False))
-        for optimizer in self.optimizers.values():
+        optimizers = [*self.optimizers.values()]
+        for optimizer in optimizers:
+            settle_momentum(optimizer)
+        self._run_common("pre", optimizers)
+        for optimizer in optimizers:
             step_inside(optimizer)
+        self._run_common("post", optimizers)
         return loss
+
+    @torch.no_grad()
+    def _run_common(self, when: str, optimizers: list[ParamTransformingOptimizer]) -> None:
+        """Run the links over all routes, with the settings that all groups hold for this step."""
+        if not self._common.links:
+            return
+        for optimizer in optimizers if when == "pre" else ():
+            optimizer._scheduled.follow(optimizer.param_groups)
+        self._common.run(when, [], self)
 
     def train(self) -> None:
         """Put inner optimizers that have modes into training."""
@@ -145,42 +161,49 @@ class RoutedOptimizer(Optimizer):
         for optimizer in self.optimizers.values():
             optimizer.project()
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group to the route that its key `route` names, or whose rules take its names."""
-        params = _listed(param_group["params"])
+    def add_param_group(self, param_group: Group) -> None:
+        """Add a group to the route that its key `route` names, or whose rules take its names.
+
+        It has the settings of the route, under its own.
+        """
+        groups = as_groups([param_group])
+        pairs = [pair for group in groups for pair in group["params"]]
         held = {id(p) for group in self.param_groups for p in group["params"]}
-        if any(id(p[1] if isinstance(p, tuple) else p) in held for p in params):
+        if any(id(p) in held for _, p in pairs):
             raise ValueError("some parameters of the group are in a route already")
-        if "route" not in param_group:
-            for name, taken in sort_out(params, self.routes, whole=False).items():
-                if taken:
-                    self._add_to(name, {**param_group, "params": taken, "route": name})
-            return
-        route = param_group["route"]
-        if route not in self.routes:
+        route = param_group.get("route")
+        if route is None:
+            sorted_out = sort_out(groups, self.routes, roles(pairs, whole=False))
+            groups = [group for taken in sorted_out.values() for group in taken]
+        elif route not in self.routes:
             raise ValueError(f"`route` of the group must be in {[*self.routes]}, got {route!r}")
-        self._add_to(route, {**param_group, "params": params})
+        for group in groups:
+            self._add(group)
 
-    def _add_to(self, route: str, group: dict[str, Any]) -> None:
-        """Add a group to a route: one that freezes, one that took nothing so far, or any other."""
-        if self.routes[route].freeze:
-            _freeze(group["params"])
-            self.frozen[route] = [*self.frozen.get(route, []), *group["params"]]
+    def _add(self, group: Group) -> None:
+        """Add a group to its route: one that freezes, that took nothing so far, or any other."""
+        name, optimizers = group["route"], self._optimizers
+        if self.routes[name].freeze:
+            self.frozen[name] = [*self.frozen.get(name, []), *group["params"]]
+            for _, param in group["params"]:
+                param.requires_grad_(False)
             return
-        if route in self.optimizers:
-            _refuse_unknown(route, self.optimizers[route], group)
-            self.optimizers[route].add_param_group(group)
-        else:
-            own = {k: v for k, v in group.items() if k not in ("params", "route")}
-            made = self._build(route, group["params"], own)
-            made.state = self.state
-            self.optimizers[route] = made
-        self._order.append(route)
-
-    def _build(
-        self, name: str, taken: Named, own: Mapping[str, Any] | None = None
-    ) -> ParamTransformingOptimizer:
-        return _build(self.routes[name], name, taken, own or {}, *self._shared)
+        try:
+            if name in optimizers:
+                add(self.routes[name], group, optimizers[name])
+            else:
+                made = build(self.routes[name], group, self._beside)
+                made.state = self.state if optimizers else made.state
+                optimizers[name] = made
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"route `{name}`: {error}") from error
+        optimizer, beside = optimizers[name], self._common.defaults()
+        optimizer._keys_beside = frozenset(beside)
+        added = optimizer.param_groups[-1]
+        added.update(beside)
+        optimizer._scheduled.take(added)
+        self.param_groups.append(added)
+        self.defaults = defaults_of(optimizers.values())
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state dict, with links and generators of each route."""
@@ -224,124 +247,32 @@ class RoutedOptimizer(Optimizer):
 
     def describe(self) -> str:
         """Return the resolved routing as a table: route, rule, and the parameters it took."""
-        rows = []
-        for name, optimizer in self.optimizers.items():
-            named = [
-                pair
-                for group in optimizer.param_groups
-                for pair in zip(group["param_names"], group["params"], strict=True)
-            ]
-            inner = type(optimizer.inner_opt).__name__
-            rows.append(self._row(name, inner, ", ".join(optimizer.transforms) or "none", named))
-        rows += [self._row(name, "frozen", "", taken) for name, taken in self.frozen.items()]
-        header = ("route", "rule", "inner", "transforms", "parameters", "entries", "shapes")
-        return as_text(header, rows)
-
-    def _row(self, name: str, inner: str, chain: str, named: Named) -> tuple[str, ...]:
-        shapes = dict.fromkeys(str(tuple(p.shape)) for _, p in named)
-        names = ", ".join(_patterns(name for name, _ in named))
-        entries = str(sum(p.numel() for _, p in named))
-        return name, repr(self.routes[name]), inner, chain, names, entries, " ".join(shapes)
+        return describe(self.routes, self.optimizers, self.frozen)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle and copy need."""
-        names = ("routes", "frozen", "common", "optimizers", "_order", "_shared", "_buckets")
-        return {name: vars(self)[name] for name in names}
+        return {name: vars(self)[name] for name in KEPT}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore what `__getstate__` or `load_state_dict` gave."""
         state = dict(state)
-        self.__dict__.update(
-            {
-                k: state.pop(k)
-                for k in ("routes", "frozen", "common", "optimizers", "_shared", "_buckets")
-                if k in state
-            }
-        )
+        self.__dict__.update({name: state.pop(name) for name in KEPT if name in state})
         for name, value in state.items():
             setattr(self, name, value)
-        self.defaults = {}
-        self.state = self.state
         super().__setstate__({})
 
 
 class _Whole(Optimizer):
     """The groups and the state of all routes, without hooks, as torch saves and loads them."""
 
-    def __init__(self, groups: list[dict[str, Any]], state: Any) -> None:
+    def __init__(self, groups: list[Group], state: Any) -> None:
         self.param_groups, self.state, self.defaults = groups, state, {}
         super().__setstate__({})
 
 
-def _patterns(names: Iterable[str]) -> list[str]:
-    """Return the names; those that differ in numbers alone once, as `blocks.*.weight (12)`."""
-    like: dict[str, list[str]] = {}
-    for name in names:
-        pattern = ".".join("*" if part.isdigit() else part for part in name.split("."))
-        like.setdefault(pattern, []).append(name)
-    return [f"{k} ({len(held)})" if held[1:] else held[0] for k, held in like.items()]
-
-
-def _freeze(named: Named) -> None:
-    for _, param in named:
-        param.requires_grad_(False)
-
-
-def _listed(params: Any) -> list[Any]:
-    return [params] if isinstance(params, tuple | Tensor) else list(params)
-
-
-def _refuse_schedules(common: Mapping[str, Link]) -> None:
-    for name, link in common.items():
-        for key, value in link.settings.items():
-            if isinstance(value, Schedule):
-                raise ValueError(
-                    f"`{name}.{key}` acts over all routes and has no group to count steps in: it "
-                    f"must be a number, got {value!r}"
-                )
-
-
-def _routes_of(groups: list[dict[str, Any]]) -> str:
+def _routes_of(groups: list[Group]) -> str:
     return ", ".join(sorted({str(group.get("route")) for group in groups}))
 
 
-def _of(route: str, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _of(route: str, groups: list[Group]) -> list[Group]:
     return [group for group in groups if group.get("route") == route]
-
-
-def _refuse_unknown(route: str, optimizer: ParamTransformingOptimizer, group: Any) -> None:
-    known = {*optimizer.defaults, *optimizer.transforms, "params", "param_names", "route"}
-    for key in group:
-        if key not in known:
-            hint = close_matches(key, [*FIELDS, *optimizer.defaults])
-            raise TypeError(f"route `{route}` has a setting `{key}` that nothing reads: {hint}")
-
-
-def _build(
-    route: Route,
-    name: str,
-    taken: Named,
-    added: Mapping[str, Any],
-    inner: Callable[..., Optimizer],
-    transforms: Transforms,
-    settings: dict[str, Any],
-) -> ParamTransformingOptimizer:
-    own = {**route.settings, **added}
-    shared = {k: v for k, v in settings.items() if not (route.inner and sets(route, k))}
-    shared.update({k: own.pop(k) for k in ("param_ndim", "strict_ndim") if k in own})
-    group = {"params": taken, "route": name, **own}
-    try:
-        optimizer = ParamTransformingOptimizer(
-            [group],
-            route.inner or inner,
-            transforms=transforms if route.transforms is None else route.transforms,
-            **shared,
-        )
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"route `{name}`: {error}") from error
-    if isinstance(optimizer.inner_opt, LBFGS):
-        raise ValueError(
-            f"route `{name}`: LBFGS evaluates the loss itself and cannot share a step; use it alone"
-        )
-    _refuse_unknown(name, optimizer, group)
-    return optimizer

@@ -30,12 +30,14 @@ def refuse_unread(
     if "param_ndim" in settings and not any(_reads_ndim(r, chain) for r in live.values()):
         ndim = settings["param_ndim"]
         raise ValueError(f"`param_ndim={ndim}` {said} {_keys(live, 'param_ndim')}")
-    if "lr" in settings and all(sets(route, "lr") for route in live.values()):
-        raise ValueError(f"`lr` {said} {_keys(live, 'lr')}, or `lr_scale` for all")
+    for key in settings:
+        if all(sets(route, key) for route in live.values()):
+            also = ", or `lr_scale` for all" if key == "lr" else ""
+            raise ValueError(f"`{key}` {said} {_keys(live, key)}{also}")
 
 
 def sets(route: Route, key: str) -> bool:
-    """Return whether a route sets a key of its inner optimizer, itself or by a partial."""
+    """Return whether a route sets a key of its groups, itself or by a partial."""
     own = unpacked(route.inner, {})[1] if route.inner else {}
     return key in route.settings or key in own
 
