@@ -466,8 +466,9 @@ class TestCycledMomentum:
 
 def test_what_belongs_beside_the_routes():
     for key in ("compile", "lr_scale", "standard_keys"):
+        own: dict[str, Any] = {key: True}
         with pytest.raises(TypeError, match=rf"route `all`: .*`{key}` .* set it beside the routes"):
-            RoutedOptimizer(parameters().items(), {"all": Route(**{key: True})})
+            RoutedOptimizer(parameters().items(), {"all": Route(**own)})
 
 
 @pytest.mark.parametrize(
@@ -476,7 +477,8 @@ def test_what_belongs_beside_the_routes():
 def test_a_route_that_freezes_has_a_rule_alone(own: dict[str, Any]):
     with pytest.raises(ValueError, match=f"nothing reads its `{next(iter(own))}`: leave them out"):
         Route("*bias", freeze=True, **own)
-    Route("*bias", freeze=True, inner=None, transforms={"sign": None})
+    nulls: dict[str, Any] = {"inner": None, "transforms": {"sign": None}}
+    Route("*bias", freeze=True, **nulls)
 
 
 def test_states_are_made_without_a_step_on_any_route():

@@ -17,7 +17,7 @@ from xformopt.optim.route import Route
 from xformopt.optim.saving import by_name, load, loaded, pack, saved, unpack
 from xformopt.optim.stepping import step_inside
 from xformopt.optim.unread import refuse_unread
-from xformopt.transforms.link import Transforms, as_chain
+from xformopt.transforms.link import Link, Transforms, as_chain
 
 KEPT = (
     "routes", "frozen", "strict_ndim", "defaults", "param_groups",
@@ -116,11 +116,16 @@ class RoutedOptimizer(Optimizer):
     state: Any = property(_get_state, _set_state)
 
     @property
+    def common(self) -> dict[str, Link]:
+        """The links over all routes."""
+        return dict(self._common.links)
+
+    @property
     def transforms(self) -> dict[str, Any]:
         """The links over all routes, then those of each, by `route.name`."""
         chains = {route: optimizer.transforms for route, optimizer in self.optimizers.items()}
         own = {f"{r}.{name}": link for r, chain in chains.items() for name, link in chain.items()}
-        return {**self._common.links, **own}
+        return {**self.common, **own}
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Step each route's optimizer; the closure is called once, before all of them."""
