@@ -368,6 +368,18 @@ def test_routes_from_the_command_line():
     assert not layer.bias.requires_grad
 
 
+@pytest.mark.parametrize("route", ["embeddings", "hidden"])
+def test_a_route_of_a_recipe_is_frozen_by_one_key(route: str):
+    cfg = composed("optim=muon", f"optim.routes.{route}.freeze=true")
+    model = torch.nn.Sequential(
+        torch.nn.Embedding(3, 2), torch.nn.Linear(2, 2), torch.nn.Linear(2, 1)
+    )
+    optim = instantiate(cfg.optim)(model)
+    frozen = {"embeddings": "0.weight", "hidden": "1.weight"}[route]
+    assert [n for n, p in model.named_parameters() if not p.requires_grad] == [frozen]
+    assert route not in {group["route"] for group in optim.param_groups}
+
+
 def test_schedules_from_yaml():
     schedule = "{_target_: xformopt.schedules.linear, start: 0.0, end: 0.5, steps: 2}"
     cfg = composed("optim/transforms=[top_q]", f"optim.transforms.top_q.q={schedule}")

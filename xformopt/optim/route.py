@@ -24,7 +24,7 @@ class Route:
             `"matrix"`, `"vector"`; see `xformopt.optim.roles`.
         transforms: the chain; None for the optimizer's own.
         inner: the inner optimizer, a class or partial; None for the optimizer's own.
-        freeze: take the parameters out of training; such a route has a rule alone.
+        freeze: take the parameters out of training, whatever its chain and inner optimizer.
         optional: whether the rule may take nothing.
         **settings: settings of the parameter group: `lr`, `weight_decay`, `param_ndim`, …
 
@@ -50,23 +50,18 @@ class Route:
         self.role = [role] if isinstance(role, str) else role
         self.transforms, self.inner = _without_nones(transforms), inner
         self.freeze, self.optional, self.settings = freeze, optional, settings
-        if freeze:
-            self._refuse_unread()
+        unread = [key for key in settings if key != "param_ndim"] if freeze else []
+        if unread:
+            raise ValueError(
+                "a route with `freeze=True` trains nothing, so that nothing reads its "
+                f"{', '.join(f'`{key}`' for key in unread)}: leave them out"
+            )
         _compare(ndim, 0)
         for pattern in self.match:
             _check_pattern(pattern)
         for wrong in (r for r in self.role or () if r not in ROLES):
             hint = close_matches(str(wrong), list(ROLES))
             raise ValueError(f"`role` of a route must be in {list(ROLES)}, got {wrong!r}; {hint}")
-
-    def _refuse_unread(self) -> None:
-        given = {"inner": self.inner, "transforms": self.transforms, **self.settings}
-        unread = [f"`{key}`" for key, value in given.items() if value not in (None, [], {})]
-        if unread:
-            raise ValueError(
-                f"a route with `freeze=True` trains nothing, so that nothing reads its "
-                f"{', '.join(unread)}: leave them out, or null in a config"
-            )
 
     def takes(self, name: str, ndim: int, role: Role | None = None) -> bool:
         """Return whether the rule holds for a parameter."""
