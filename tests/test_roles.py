@@ -310,3 +310,10 @@ class TestRoute:
         said = muon(GPT()).describe()
         (head,) = [line for line in said.splitlines() if line.startswith("head ")]
         assert head.split()[:6] == ["head", "role", "head", "AdamW", "none", "lm_head.weight"]
+
+
+def test_an_output_of_one_unit_leaves_the_layer_before_it_a_matrix():
+    model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1))
+    for found in (roles(model), roles(model.named_parameters())):
+        assert found["2.weight"] == "matrix"
+        assert found["4.weight"] == "vector"

@@ -171,7 +171,7 @@ def _last_layer(model: list[Held]) -> Held | None:
     layers = [
         h
         for h in model
-        if h.path[-1] == "weight" and _is_wide(h) and h.kind in ("layer", "unknown")
+        if h.path[-1] == "weight" and len(h.shape) > 1 and h.kind in ("layer", "unknown")
         if not (_is_embedding(h) or (h.owner == "out_proj" and h.path[:-2] in attentions))
     ]
     outputs = [h for h in layers if len(h.path) == 2 and (_words(h.owner) & OUTPUT or _is_head(h))]
