@@ -8,17 +8,19 @@ from xformopt.optim.frank_wolfe import FrankWolfe
 from xformopt.optim.named import (
     ClampedGradientOptimizer,
     ClampedParameterOptimizer,
-    L1FrankWolfe,
     L1NormedGradientOptim,
-    L1qFrankWolfe,
     L1qNormedGradientOptim,
-    L2FrankWolfe,
     L2NormedGradientOptim,
     L2ProjectedOptim,
-    LinfFrankWolfe,
     LinfProjectedOptim,
     SignedGradientOptim,
     TopQGradientOptimizer,
+)
+from xformopt.optim.named_frank_wolfe import (
+    L1FrankWolfe,
+    L1qFrankWolfe,
+    L2FrankWolfe,
+    LinfFrankWolfe,
 )
 from xformopt.optim.route import Route
 from xformopt.optim.routing import RoutedOptimizer

@@ -1,8 +1,7 @@
 """The names of `rai_toolbox.optim`: each a thin class whose hooks are registered transforms.
 
-All take `params`, `param_ndim`, `grad_scale`, `grad_bias` and `defaults` as
-`ParamTransformingOptimizer` does, and `InnerOpt`, but for those that step by `FrankWolfe`; their
-own settings are keys of the parameter groups.
+All take `params`, `InnerOpt`, `param_ndim`, `grad_scale`, `grad_bias` and `defaults` as
+`ParamTransformingOptimizer` does; their own settings are keys of the parameter groups.
 """
 
 import re
@@ -18,7 +17,6 @@ from torch.optim.optimizer import required
 from xformopt.optim.bound import Bound
 from xformopt.optim.chained import ChainedParamTransformingOptimizer
 from xformopt.optim.core import Group, ParamTransformingOptimizer
-from xformopt.optim.frank_wolfe import FrankWolfe
 from xformopt.optim.hooks import LinkHook
 from xformopt.optim.inner import ParamGroups
 from xformopt.transforms import (
@@ -26,7 +24,6 @@ from xformopt.transforms import (
     box,
     clamp,
     l1_norm,
-    l1_steepest,
     l2_ball,
     l2_norm,
     linf_ball,
@@ -280,61 +277,6 @@ class L1qNormedGradientOptim(ChainedParamTransformingOptimizer):
             InnerOpt=InnerOpt,
             **kwargs,
         )
-
-
-class _InsideBall(ParamTransformingOptimizer):
-    """Steps by `FrankWolfe`."""
-
-    def __init__(
-        self,
-        params: ParamGroups,
-        *,
-        epsilon: float,
-        lr: float = 2.0,
-        use_default_lr_schedule: bool = True,
-        param_ndim: int | None = -1,
-        **kwargs: Any,
-    ) -> None:
-        """Take the radius `epsilon` of the ball, and the settings of `FrankWolfe`."""
-        name = type(self).__name__
-        if "InnerOpt" in kwargs:
-            raise TypeError(f"{name} takes no `InnerOpt`: it steps by FrankWolfe")
-        replace(l2_ball.settings["radius"], name="epsilon").check(name, epsilon)
-        super().__init__(
-            params,
-            FrankWolfe,
-            param_ndim=param_ndim,
-            lmo_scaling_factor=epsilon,
-            lr=lr,
-            use_default_lr_schedule=use_default_lr_schedule,
-            **kwargs,
-        )
-
-    def _check_group(self, group: Group) -> None:
-        super()._check_group(group)
-        if "epsilon" in group:
-            raise ValueError(
-                f"`epsilon` of a group (={group['epsilon']!r}) has no effect; the radius of a "
-                "group is `lmo_scaling_factor`"
-            )
-
-
-class L1FrankWolfe(_InsideBall):
-    """Frank–Wolfe over the l1 ball of radius `epsilon`, for each item."""
-
-    _pre_step_transform_: Any = LinkHook(l1_steepest)
-
-
-class L1qFrankWolfe(_InsideBall, L1qNormedGradientOptim):
-    """Frank–Wolfe over the top-q l1 ball of radius `epsilon`, for each item."""
-
-
-class L2FrankWolfe(_InsideBall, L2NormedGradientOptim):
-    """Frank–Wolfe over the l2 ball of radius `epsilon`, for each item."""
-
-
-class LinfFrankWolfe(_InsideBall, SignedGradientOptim):
-    """Frank–Wolfe over the l∞ ball of radius `epsilon`."""
 
 
 def _check_generator(generator: Any) -> None:
