@@ -31,6 +31,11 @@ def _check_routed(overrides: list[Override]) -> None:
     chosen = [v for o in overrides if o.key_or_group == "optim" for v in _values(o)]
     for override in overrides:
         group = override.key_or_group
+        if group in (INNER, CHAIN) and "routed" in chosen and override.package is None:
+            raise ValueError(
+                f"`{group}`: nothing reads it under `optim=routed`, whose routes have their own; "
+                "leave `optim=routed` out, and routes that have none take it"
+            )
         routes = next((r for name in chosen if (r := routes_of(name))), None)
         if group in (INNER, CHAIN) and routes and override.package is None:
             key = group.rpartition("/")[2]

@@ -442,6 +442,7 @@ UNREAD = {
     "optim=muon +optim.inner.lr=1": r"`optim.inner.lr`: nothing.*`optim.lr_scale` for all rates",
     "optim=muon task=beale optim.inner.lr=1": r"`optim.inner.lr`: nothing reads this key; set `opt",
     "-m optim=muon optim.inner.lr=1e-4,1e-2,1": r"`optim.inner.lr`: nothing reads this key; set",
+    "optim=routed optim/inner=sgd": r"`optim/inner`: nothing reads it under `optim=routed`.*leave",
     "optim=muon optim/inner=adamw": r"`optim/inner`: nothing.*set what stands in `optim.routes.emb",
     "optim=lars optim/transforms=[sign]": r"`optim/transforms`: nothing.*in `optim.routes.layers",
     "optim=muon optim.param_ndim=0": r"`optim.param_ndim`: nothing.*`optim.routes.hidden.param_nd",
