@@ -288,3 +288,12 @@ class TestOneCycle:
         got = self.run(recipes.build(name, ours), ours)
         expected = self.run(recipes.build(name, theirs), theirs, cycle_momentum=False)
         assert torch.equal(got, expected)
+
+
+def test_betas_that_were_assigned_are_saved():
+    params = parameters()
+    optimizer = recipes.build("adam_parts", params)
+    optimizer.param_groups[0]["betas"] = (0.5, 0.6)
+    (saved,) = optimizer.state_dict()["param_groups"]
+    assert (saved["adam.beta1"], saved["adam.beta2"]) == (0.5, 0.6)
+    assert "betas" not in saved

@@ -313,7 +313,7 @@ class ParamTransformingOptimizer(Optimizer):
 
     def _settle(self) -> None:
         """Take numbers that were assigned as they are meant."""
-        for group in self.param_groups if self._standard.renamed else ():
+        for group in self.param_groups if self._standard.places else ():
             self._standard.settle(group)
         self._scheduled.leave_to_others(self.param_groups)
 
