@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import xformopt
+from tests.test_configs import OPTIONS
 from xformopt import optim, transforms
 
 ROOT = Path(__file__).parent.parent
@@ -71,7 +72,7 @@ def test_every_public_name_is_documented():
 
 
 def test_the_readme_examples_run(tmp_path: Path):
-    """The Python blocks of the README, as files of their own; the last one word for word."""
+    """The Python blocks of the README, as files of their own; under Hydra 1.4 as it says there."""
     blocks = (ROOT / "README.md").read_text().split("```python\n")[1:]
     first, recipe, routes, second, kit, third = (block.split("```")[0] for block in blocks)
     (tmp_path / "example.py").write_text(first + "print(len(optimizer.transforms))\n")
@@ -79,7 +80,7 @@ def test_the_readme_examples_run(tmp_path: Path):
     (tmp_path / "routes.py").write_text(routes.replace("print(", "print(len(optimizer.routes), "))
     (tmp_path / "shrink.py").write_text(second + "print(shrink(by=0.5))\n")
     (tmp_path / "kit.py").write_text(kit + "print('kept')\n")
-    (tmp_path / "app.py").write_text(third)
+    (tmp_path / "app.py").write_text(third.replace('version_base="1.3"', OPTIONS))
     overrides = ["optim/transforms=[top_q]", "optim.transforms.top_q.q=0.3"]
     for command, said in (
         (["example.py"], "3"),
@@ -87,7 +88,8 @@ def test_the_readme_examples_run(tmp_path: Path):
         (["routes.py"], "3 route"),
         (["shrink.py"], "shrink(by=0.5)"),
         (["kit.py"], "kept"),
-        (["app.py", *overrides], "['top_q']"),
+        (["app.py", *overrides], "ParamTransformingOptimizer [Adam](\ntop_q: top_q(q=0.3"),
+        (["app.py", "optim=muon"], "RoutedOptimizer ("),
     ):
         done = subprocess.run(
             [sys.executable, "-W", "error", *command],
