@@ -138,7 +138,7 @@ def _clusters(bound: Bound, groups: list[Any]) -> list[Cluster]:
         values = [group[key] for key in keys]
         param_ndim = None if over_all else group["param_ndim"]
         held: Hashable = i if traced else (param_ndim, *values, *map(type, values))
-        if not _is_hashable(held):
+        if not (traced or _is_hashable(held)):
             bound.settings(group)  # says which value is wrong
         if held in found:
             found[held].groups.append(group)
