@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from xformopt.optim.batching import hook_view
@@ -90,7 +91,7 @@ def acts_of(optimizer: Any, when: str, keys: Mapping[str, str]) -> list["Hook | 
         keys: the group keys of settings that its class knows by other names.
     """
     name = HOOKS[when]
-    found: Any = vars(optimizer).get(name) or getattr(type(optimizer), name)
+    found: Any = vars(optimizer).get(name) or _of_class(type(optimizer), name)
     if getattr(found, "is_no_op", False):
         return []
     method = getattr(optimizer, name)
@@ -100,6 +101,13 @@ def acts_of(optimizer: Any, when: str, keys: Mapping[str, str]) -> list["Hook | 
             bound = found.bound(optimizer)
             return [bound._replace(keys={s: keys.get(k, k) for s, k in bound.keys.items()})]
     return [Hook(method, f"{type(optimizer).__name__}.{name}", when == "pre", keys)]
+
+
+def _of_class(cls: Any, name: str) -> Any:
+    """Return a hook as a class has it; a compiler of torch 2.10 follows no inherited one."""
+    if not torch.compiler.is_compiling():
+        return getattr(cls, name)
+    return next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
 
 
 class _Renamed(MutableMapping[str, Any]):
