@@ -7,6 +7,7 @@ import pytest
 import schedulefree
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.distributed.checkpoint.state_dict import (
     get_optimizer_state_dict,
     set_optimizer_state_dict,
@@ -67,7 +68,7 @@ class TestGradScaler:
         x = torch.zeros(2, requires_grad=True)
         chain = [T.clamp(min=-0.5, max=0.5)]
         optim = ParamTransformingOptimizer([x], SGD, lr=1.0, transforms=chain, **settings)
-        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+        scaler = GradScaler("cpu", init_scale=1024.0)
         scaler.scale((x * torch.tensor([0.25, 8.0])).sum()).backward()
         scaler.step(optim)
         assert x.tolist() == [-0.25, -0.5]
@@ -76,7 +77,7 @@ class TestGradScaler:
         x = torch.full((2,), 5.0, requires_grad=True)
         chain = [T.ema(), T.linf_ball(radius=1.0)]
         optim = ParamTransformingOptimizer([x], SGD, lr=1.0, transforms=chain, **settings)
-        scaler = torch.amp.GradScaler("cpu")
+        scaler = GradScaler("cpu")
         scaler.scale((x * torch.tensor([1.0, float("inf")])).sum()).backward()
         scaler.step(optim)
         assert x.tolist() == [5, 5]

@@ -115,7 +115,7 @@ class TestRunFolder:
         assert summary["status"] == "finished"
         assert summary["inner"] == "AdamW"
         assert summary["seed"] == 5
-        assert summary["versions"]["torch"] == torch.__version__
+        assert torch.__version__.startswith(summary["versions"]["torch"])
         assert len(summary["commit"]) >= 40
         assert summary["seconds"] > 0
         assert summary["best"]["distance"] <= summary["final"]["distance"]
@@ -399,7 +399,7 @@ BAD = {
     "optim.inner.lr=???": r"`optim.inner.lr` has no value \(\?\?\?\); set it",
     "optim.inner.lr=${nope}": r"Interpolation key 'nope' not found",
     "optim.inner.betas=0.9": r"`optim.inner.betas`: it must be a list",
-    "optim.inner.betas=[0.9]": r"`betas` of Adam must be 2 numbers, got|inner.betas`: .* length 1",
+    "optim.inner.betas=[0.9]": r"`betas` of Adam must be 2 numbers in .*|inner.betas`: .* length 1",
     "optim.inner.foreach=abc": r"`foreach` of Adam must be true, false or null, got 'abc'",
     "optim.inner.amsgrad=abc": r"`optim.inner.amsgrad`: Value 'abc' is not a valid bool",
     "optim.inner._target_=torch.optim.Nadam": r"`torch.optim.Nadam` cannot be imported: did you "
@@ -522,7 +522,7 @@ class TestBadInput:
         assert "diverged" in summary["error"]
         assert summary["task"] == "beale"
         assert summary["inner"] == "SGD"
-        assert summary["versions"]["torch"] == torch.__version__
+        assert torch.__version__.startswith(summary["versions"]["torch"])
 
     def test_a_divergence_under_a_clip_does_not_advise_one(self, cli: Any):
         result = cli("task=beale", "optim.inner.lr=1e20", "optim/inner=sgd")
