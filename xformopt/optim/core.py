@@ -1,7 +1,7 @@
 """The core: an optimizer that transforms parameters and gradients around an inner optimizer."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -11,7 +11,7 @@ from xformopt.optim.bound import Bound
 from xformopt.optim.chain import Chain, scale_and_shift
 from xformopt.optim.checks import check_group, check_link_keys, check_traced
 from xformopt.optim.compiled import CompiledSteps
-from xformopt.optim.hooks import NOT_RENAMED, Hook, acts_of
+from xformopt.optim.hooks import HOOKS, NOT_RENAMED, Hook, acts_of
 from xformopt.optim.inner import ParamGroups, as_number, build_inner, unpacked
 from xformopt.optim.priming import is_priming
 from xformopt.optim.saving import (
@@ -95,6 +95,7 @@ class ParamTransformingOptimizer(Optimizer):
     param_groups: Any = _Mirrored()
     defaults: Any = _Mirrored()
     state: Any = _Mirrored()
+    _hooks_of_class: ClassVar[dict[str, Any]]
     _compiled: CompiledSteps | None = None
     _keys_beside: frozenset[str] = frozenset()
     """Keys of its groups that are those of links over all routes, of which it is one."""
@@ -150,6 +151,11 @@ class ParamTransformingOptimizer(Optimizer):
         self._scheduled.note(self.param_groups)
         if lr_scale != 1.0 and "lr" in self.inner_opt.defaults:
             self.inner_opt.defaults["lr"] = self.inner_opt.defaults["lr"] * lr_scale
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Note the hooks of a subclass, where a compiler finds them."""
+        super().__init_subclass__(**kwargs)
+        cls._hooks_of_class = {name: getattr(cls, name) for name in HOOKS.values()}
 
     def _pre_step_transform_(self, param: Tensor, optim_group: Group) -> None:
         """Transform `param.grad` (or `param`) in place before the inner step; a no-op to override.
@@ -370,3 +376,4 @@ class ParamTransformingOptimizer(Optimizer):
 
 ParamTransformingOptimizer._pre_step_transform_.is_no_op = True  # type: ignore[attr-defined]
 ParamTransformingOptimizer._post_step_transform_.is_no_op = True  # type: ignore[attr-defined]
+ParamTransformingOptimizer.__init_subclass__()

@@ -105,9 +105,7 @@ def acts_of(optimizer: Any, when: str, keys: Mapping[str, str]) -> list["Hook | 
 
 def _of_class(cls: Any, name: str) -> Any:
     """Return a hook as a class has it; a compiler of torch 2.10 follows no inherited one."""
-    if not torch.compiler.is_compiling():
-        return getattr(cls, name)
-    return next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
+    return cls._hooks_of_class[name] if torch.compiler.is_compiling() else getattr(cls, name)
 
 
 class _Renamed(MutableMapping[str, Any]):
