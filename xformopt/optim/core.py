@@ -173,8 +173,7 @@ class ParamTransformingOptimizer(Optimizer):
     def _apply_pre_step_transform_(self) -> None:
         """Run the pre-step hook and links on every gradient, then scale and shift it."""
         self._chain.state.show(self.state)
-        for group in self.param_groups if self._standard.places else ():
-            self._standard.settle(group)
+        self._standard.settle(self.param_groups)
         self._scheduled.follow(self.param_groups)
         self._chain.begin(self.param_groups, self.state)
         self._chain.run("pre", self._acts("pre"), self)
@@ -319,8 +318,7 @@ class ParamTransformingOptimizer(Optimizer):
 
     def _settle(self) -> None:
         """Take numbers that were assigned as they are meant."""
-        for group in self.param_groups if self._standard.places else ():
-            self._standard.settle(group)
+        self._standard.settle(self.param_groups)
         self._scheduled.leave_to_others(self.param_groups)
 
     def train(self) -> None:

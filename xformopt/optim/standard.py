@@ -28,7 +28,7 @@ class StandardKeys:
         own = {key for key in self.places if _is_of_sgd(key)}
         self.renamed = {dotted: key for key in own for dotted in self.places[key]}
         self._default = {key: default_of(SGD, key) for key in own}
-        self._doubled = _doubled(chain, self._is_sgd)
+        self._doubled = _doubled(chain, self.places, self._is_sgd)
         self.settings = {k: v for k, v in settings.items() if k not in self.places}
         for key in settings.keys() & self.places.keys():
             if settings[key] != default_of(SGD, key):
@@ -60,20 +60,21 @@ class StandardKeys:
         if self._is_sgd and "momentum" not in self._default and not group["momentum"]:
             group.setdefault(STEADY, 0)
 
-    def settle(self, group: Group) -> None:
-        """Put a setting that was assigned, by whichever of its names, where it is held."""
-        for key in self.places.keys() - self._default.keys():
-            if key in group:
-                group.update(spread({key: group.pop(key)}, self.places))
-        for dotted, key in self.renamed.items():
-            if dotted in group:
-                group[key] = group.pop(dotted)
+    def settle(self, groups: list[Group]) -> None:
+        """Put settings that were assigned, by whichever of their names, where they are held."""
+        for group in groups if self.places else ():
+            for key in self.places.keys() - self._default.keys():
+                if key in group:
+                    group.update(spread({key: group.pop(key)}, self.places))
+            for dotted, key in self.renamed.items():
+                if dotted in group:
+                    group[key] = group.pop(dotted)
 
     def shown(self, group: Group) -> Group:
         """Return what SGD is to see in place of the group's own."""
-        is_cycled = "max_momentum" in group
-        steady = {"momentum": group[STEADY]} if is_cycled and STEADY in group else {}
-        return {**self._default, **steady}
+        if STEADY in group and "max_momentum" in group:  # a scheduler cycles what is not there
+            return {**self._default, "momentum": group[STEADY]}
+        return self._default
 
 
 def places_of(chain: Mapping[str, Link]) -> dict[str, tuple[str, ...]]:
@@ -96,13 +97,15 @@ def _claims(chain: Mapping[str, Link]) -> dict[str, list[tuple[str, ...]]]:
     return found
 
 
-def _doubled(chain: Mapping[str, Link], is_sgd: bool) -> dict[str, list[str]]:
+def _doubled(
+    chain: Mapping[str, Link], taken: Mapping[str, Any], is_sgd: bool
+) -> dict[str, list[str]]:
     """Return the keys that links have, and the inner optimizer of its own, with the settings."""
-    claims = {key: [p for ps in places for p in ps] for key, places in _claims(chain).items()}
-    if not is_sgd:
-        return {key: claims[key] for key in ("weight_decay",) if key in claims}
-    taken = places_of(chain)
-    return {key: places for key, places in claims.items() if key not in taken and _is_of_sgd(key)}
+    return {
+        key: [setting for settings in claims for setting in settings]
+        for key, claims in _claims(chain).items()
+        if key not in taken and (key == "weight_decay" or (is_sgd and _is_of_sgd(key)))
+    }
 
 
 def spread(given: Mapping[str, Any], places: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
