@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from xformopt.optim import ParamTransformingOptimizer, Route, RoutedOptimizer
 from xformopt.optim.inner import ParamGroups
 from xformopt.optim.leftovers import without_leftovers
+from xformopt.refused import Refused, RefusedType, anew, standing_in
 from xformopt.transforms.link import Link
 
 UNREAD = ("inner", "transforms", "param_ndim")
@@ -61,14 +62,15 @@ def make_optimizer(
     inner = inner and without_leftovers(inner)
     if not routes:
         if inner is None:
-            raise ValueError("`inner` must be an optimizer class or a partial of one, got None")
+            raise Refused("inner", "an optimizer class or a partial of one", None)
         return ParamTransformingOptimizer(params, inner, **settings)
     if not isinstance(routes, Mapping):
-        raise TypeError(f"`routes` must be a mapping name → rule, got {routes!r}")
+        raise RefusedType("routes", "a mapping name → rule", routes)
     rules = {name: _as_route(name, route) for name, route in routes.items()}
     without = [name for name, rule in rules.items() if not (rule.inner or rule.freeze)]
     if inner is None and without:
-        raise ValueError(f"route `{without[0]}` has no `inner`, and none stands beside the routes")
+        says = f"route `{without[0]}` has no `inner`, and none stands beside the routes"
+        raise Refused("inner", part=f"routes.{without[0]}", says=says)
     said = {k: v for k, v in settings.items() if k not in UNSAID or v != UNSAID[k]}
     return RoutedOptimizer(params, rules, inner=inner, **said)
 
@@ -76,11 +78,16 @@ def make_optimizer(
 def _links(transforms: Mapping[str, Any]) -> dict[str, Link]:
     for name, link in transforms.items():
         if isinstance(link, Mapping):
-            raise TypeError(
-                f"`transforms.{name}` must be a link, got {link!r}: settings of a link that is not "
-                f"in the chain; name it there, `optim/transforms=[…,{name}]`, or keep them in an "
-                "option of your own built on ours, conf/optim/transforms/mine.yaml (see the README)"
+            key = f"transforms.{name}"
+            way_out = (
+                f"name it there, `optim/transforms=[…,{name}]`, or keep them in an option of your "
+                "own built on ours, conf/optim/transforms/mine.yaml (see the README)"
             )
+            says = (
+                f"`{key}` must be a link, got {link!r}: settings of a link that is not in the "
+                f"chain; {way_out}"
+            )
+            raise RefusedType(key, "a link", link, way_out, says=says)
     return {str(name): link for name, link in transforms.items() if link is not None}
 
 
@@ -88,8 +95,9 @@ def _as_route(name: str, route: Any) -> Route:
     if isinstance(route, Route):
         return route
     if not isinstance(route, Mapping):
-        raise TypeError(f"`routes.{name}` must be a mapping such as {{ndim: '>=2'}}, got {route!r}")
-    try:
-        return Route(**route)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"`routes.{name}`: {error}") from error
+        raise RefusedType(f"routes.{name}", "a mapping such as {ndim: '>=2'}", route)
+    with standing_in(f"routes.{name}"):
+        try:
+            return Route(**route)  # type: ignore[arg-type]
+        except (TypeError, ValueError) as error:
+            raise anew(error, f"`routes.{name}`: {error}") from error

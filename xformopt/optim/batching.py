@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xformopt.refused import Refused
 from xformopt.transforms.link import check_param_ndim
 
 
@@ -20,11 +21,12 @@ def item_ndim(shape: torch.Size, param_ndim: int | None, strict_ndim: bool = Tru
     if abs(param_ndim) > ndim:
         if not strict_ndim:
             return ndim
-        raise ValueError(
+        says = (
             f"`param_ndim={param_ndim}` needs at least {abs(param_ndim)} dimensions, got a "
             f"parameter of shape {tuple(shape)}; give it a group with another `param_ndim`, or "
             "pass `strict_ndim=False` to take such parameters as one whole item"
         )
+        raise Refused("param_ndim", value=param_ndim, says=says)
     return param_ndim if param_ndim >= 0 else ndim + param_ndim
 
 

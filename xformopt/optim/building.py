@@ -11,6 +11,7 @@ from xformopt.optim.inner import unpacked
 from xformopt.optim.route import FIELDS, Route
 from xformopt.optim.standard import StandardKeys
 from xformopt.optim.unread import sets
+from xformopt.refused import Refused, RefusedType
 from xformopt.text import close_matches
 from xformopt.transforms.link import Link, as_chain
 
@@ -44,7 +45,8 @@ def build(route: Route, group: Group, beside: Beside) -> ParamTransformingOptimi
     group = with_settings(route, group, StandardKeys(owned, unpacked(inner, {})[0], {}))
     optimizer = ParamTransformingOptimizer([group], inner, transforms=links, **shared)
     if isinstance(optimizer.inner_opt, LBFGS):
-        raise ValueError("LBFGS evaluates the loss itself and cannot share a step; use it alone")
+        says = "LBFGS evaluates the loss itself and cannot share a step; use it alone"
+        raise Refused("", part="inner", says=says)
     refuse_unknown(optimizer, group)
     return optimizer
 
@@ -69,7 +71,19 @@ def refuse_unknown(optimizer: ParamTransformingOptimizer, group: Group) -> None:
         hint = close_matches(key, [*FIELDS, *optimizer.defaults])
         if key in OF_ALL:
             hint = f"it is one for all; set it beside the routes, `RoutedOptimizer(…, {key}=…)`"
-        raise TypeError(f"it has a setting `{key}` that nothing reads: {hint}")
+        says = f"it has a setting `{key}` that nothing reads: {hint}"
+        raise RefusedType(key, value=group[key], way_out=hint, says=says)
+
+
+def place(error: Refused, name: str, route: Route) -> Refused:
+    """Note of what was refused for a route whether it stands there, or beside the routes."""
+    head, is_own = error.path.partition(".")[0], not error.path
+    if head in ("inner", "transforms"):
+        is_own = getattr(route, head) is not None
+    if error.key in route.settings:
+        error.part, is_own = "", True
+    error.part = ".".join(filter(None, (f"routes.{name}" if is_own else "", error.part)))
+    return error
 
 
 def defaults_of(optimizers: Iterable[ParamTransformingOptimizer]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from xformopt.optim.bound import Bound
 from xformopt.optim.hooks import Hook
 from xformopt.optim.inner import as_number, check_values
 from xformopt.optim.scheduled import FACTORS, SCHEDULES
+from xformopt.refused import RefusedType, standing_in
 from xformopt.schedules import Schedule
 from xformopt.transforms.link import INHERIT
 
@@ -23,11 +24,12 @@ def check_group(optimizer: Any, group: Group) -> None:
     for key, value in group.items():
         if value is required:
             name = type(optimizer).__name__
-            raise TypeError(f"`{key}` must be given: {name}(…, {key}=…)")
+            raise RefusedType(key, of=name, says=f"`{key}` must be given: {name}(…, {key}=…)")
     for p in group["params"]:
         batch_shape(p.shape, group["param_ndim"], optimizer.strict_ndim)
     for bound in optimizer._chain.bounds.values():
-        _check_link(optimizer, bound, group)
+        with standing_in(f"transforms.{bound.name}"):
+            _check_link(optimizer, bound, group)
     optimizer._scheduled.check(group)
     if optimizer._built_inner:
         check_values(type(optimizer.inner_opt), group)

@@ -27,6 +27,7 @@ from xformopt.optim.saving import (
 from xformopt.optim.scheduled import SCHEDULES, STEP, Scheduled, split_schedules
 from xformopt.optim.standard import StandardKeys
 from xformopt.optim.stepping import evaluates_once, step_inside
+from xformopt.refused import Refused, RefusedType
 from xformopt.schedules import Schedule
 from xformopt.transforms.link import Link, Transforms, as_chain
 
@@ -120,9 +121,9 @@ class ParamTransformingOptimizer(Optimizer):
     ) -> None:
         """Build the inner optimizer and check every group."""
         if not isinstance(compile, bool):
-            raise TypeError(f"`compile` must be true or false, got {compile!r}")
+            raise RefusedType("compile", "true or false", compile)
         if as_number("lr_scale", lr_scale) <= 0:
-            raise ValueError(f"`lr_scale` must be a number > 0, got {lr_scale!r}")
+            raise Refused("lr_scale", "a number > 0", lr_scale)
         build, settings = unpacked(InnerOpt, inner_opt_kwargs)
         self.transforms: dict[str, Link] = as_chain(transforms)
         owned = self.transforms if standard_keys else {}
@@ -273,7 +274,8 @@ class ParamTransformingOptimizer(Optimizer):
         if self.lr_scale != 1.0 and not is_scaled:
             if "lr" not in group:
                 name = type(self.inner_opt).__name__
-                raise ValueError(f"`lr_scale` has no effect: {name} has no learning rate `lr`")
+                says = f"`lr_scale` has no effect: {name} has no learning rate `lr`"
+                raise Refused("lr_scale", value=self.lr_scale, says=says)
             self._scheduled.scale_lr(group, self.lr_scale)
 
     def _check_group(self, group: Group) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from xformopt.refused import Refused, RefusedType
 from xformopt.transforms.items import TINY
 
 
@@ -47,9 +48,7 @@ class FrankWolfe(Optimizer):
     ) -> None:
         """Check the settings of every group."""
         if not isinstance(use_default_lr_schedule, bool):
-            raise TypeError(
-                f"`use_default_lr_schedule` must be a bool, got {use_default_lr_schedule!r}"
-            )
+            raise RefusedType("use_default_lr_schedule", "a bool", use_default_lr_schedule)
         defaults = {
             "lr": lr,
             "lmo_scaling_factor": lmo_scaling_factor,
@@ -133,15 +132,15 @@ def _rate(group: dict[str, Any], state: dict[str, Any]) -> float:
 def _check(group: dict[str, Any]) -> None:
     lr, scheduled = group["lr"], group["use_default_lr_schedule"]
     if not isinstance(lr, (int, float)):
-        raise TypeError(f"`lr` must be a number, got {lr!r}")
+        raise RefusedType("lr", "a number", lr)
     if not 0 <= lr <= (float("inf") if scheduled else 1):
         rule = ">= 0" if scheduled else "in [0, 1] where `use_default_lr_schedule=False`"
-        raise ValueError(f"`lr` must be {rule}, got {lr!r}")
+        raise Refused("lr", rule, lr)
     if not group["div_by_zero_eps"] >= 0 or (lr == 0 and group["div_by_zero_eps"] == 0):
         eps = group["div_by_zero_eps"]
-        raise ValueError(f"`div_by_zero_eps` must be >= 0, and > 0 where lr is 0, got {eps!r}")
+        raise Refused("div_by_zero_eps", ">= 0, and > 0 where lr is 0", eps)
     scale = group["lmo_scaling_factor"]
     if not isinstance(scale, (int, float)):
-        raise TypeError(f"`lmo_scaling_factor` must be a number, got {scale!r}")
+        raise RefusedType("lmo_scaling_factor", "a number", scale)
     if not 0 <= scale < float("inf"):
-        raise ValueError(f"`lmo_scaling_factor` must be a finite number >= 0, got {scale!r}")
+        raise Refused("lmo_scaling_factor", "a finite number >= 0", scale)

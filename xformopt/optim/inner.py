@@ -11,6 +11,7 @@ import torch
 from torch.optim import Optimizer
 
 from xformopt.optim.catalogue import inner_optimizers
+from xformopt.refused import Refused, RefusedType, anew, standing_in
 from xformopt.text import close_matches
 from xformopt.transforms.settings import Rule
 
@@ -34,7 +35,7 @@ def unpacked(
     if not isinstance(InnerOpt, functools.partial):
         return InnerOpt, settings
     if InnerOpt.args:
-        raise TypeError(f"a partial `InnerOpt` takes keywords only, got {InnerOpt.args}")
+        raise _unfit(f"a partial `InnerOpt` takes keywords only, got {InnerOpt.args}")
     return unpacked(InnerOpt.func, {**InnerOpt.keywords, **settings})
 
 
@@ -52,7 +53,7 @@ def build_inner(
                 group.setdefault(key, value)
         return InnerOpt
     if not callable(InnerOpt):
-        raise TypeError(
+        raise _unfit(
             "`InnerOpt` must be an optimizer class, a partial of one, or a built optimizer, "
             f"got {InnerOpt!r}"
         )
@@ -109,9 +110,10 @@ def _construct(
     except (TypeError, ValueError) as error:
         changed = {k: v for k, v in settings.items() if not is_same(v, default_of(build, k))}
         given = ", ".join(f"{k}={v!r}" for k, v in changed.items())
-        raise type(error)(f"{_name(build)}({given}) cannot be built: {error}") from error
+        with standing_in("inner"):
+            raise anew(error, f"{_name(build)}({given}) cannot be built: {error}") from error
     if not isinstance(inner, Optimizer):
-        raise TypeError(f"`InnerOpt` must build a torch Optimizer, got {type(inner).__name__}")
+        raise _unfit(f"`InnerOpt` must build a torch Optimizer, got {type(inner).__name__}")
     return inner
 
 
@@ -133,12 +135,15 @@ def _check_settings(build: Callable[..., Any], settings: dict[str, Any]) -> None
     except ValueError:
         arguments = {}
     if all(a.kind is a.KEYWORD_ONLY for a in arguments.values()):
-        raise TypeError(f"`InnerOpt` must build a torch Optimizer from parameters, got {build!r}")
+        raise _unfit(f"`InnerOpt` must build a torch Optimizer from parameters, got {build!r}")
     takes_any = any(a.kind is a.VAR_KEYWORD for a in arguments.values())
     for key in settings:
         if key not in arguments and not takes_any:
             hint = close_matches(key, [a for a in arguments if a != "params"])
-            raise TypeError(f"{_name(build)} has no setting `{key}` (={settings[key]!r}): {hint}")
+            says = f"{_name(build)} has no setting `{key}` (={settings[key]!r}): {hint}"
+            raise RefusedType(
+                key, "", settings[key], hint, of=_name(build), part="inner", says=says
+            )
     check_values(build, settings)
 
 
@@ -146,16 +151,16 @@ def check_values(build: Callable[..., Any], settings: Mapping[str, Any]) -> None
     """Refuse values of another kind than the default of the setting, and rates below zero."""
     for key, rule in _rules(build).items():
         if key in settings and not rule.holds(settings[key]):
-            says = f"`{key}` of {_name(build)} must be {rule.says}, got {settings[key]!r}"
-            raise (ValueError if _is_number(settings[key]) else TypeError)(says)
+            kind = Refused if _is_number(settings[key]) else RefusedType
+            raise kind(key, rule.says, settings[key], of=_name(build), part="inner")
 
 
 def as_number(key: str, value: Any) -> float:
     """Return a finite number as a float; raise for anything else."""
     if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"`{key}` must be a number, got {value!r}")
+        raise RefusedType(key, "a number", value)
     if not math.isfinite(value):
-        raise ValueError(f"`{key}` must be a finite number, got {value!r}")
+        raise Refused(key, "a finite number", value)
     return float(value)
 
 
@@ -210,6 +215,10 @@ def _are_decays(values: Any, count: int) -> bool:
     return _is_numbers(values, count) and all(
         0 <= v <= 1 for v in values if isinstance(v, float | int)
     )
+
+
+def _unfit(says: str) -> RefusedType:
+    return RefusedType("", part="inner", says=says)
 
 
 def _name(build: Callable[..., Any]) -> str:

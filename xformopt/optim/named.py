@@ -19,6 +19,7 @@ from xformopt.optim.chained import ChainedParamTransformingOptimizer
 from xformopt.optim.core import Group, ParamTransformingOptimizer
 from xformopt.optim.hooks import LinkHook
 from xformopt.optim.inner import ParamGroups
+from xformopt.refused import RefusedType
 from xformopt.transforms import (
     Transform,
     box,
@@ -281,4 +282,4 @@ class L1qNormedGradientOptim(ChainedParamTransformingOptimizer):
 
 def _check_generator(generator: Any) -> None:
     if not isinstance(generator, Generator):
-        raise TypeError(f"`generator` must be a torch.Generator, got {generator!r}")
+        raise RefusedType("generator", "a torch.Generator", generator)

@@ -9,6 +9,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from xformopt.optim.roles import ROLES, Role
+from xformopt.refused import Refused
 from xformopt.text import close_matches
 from xformopt.transforms.link import Transforms
 
@@ -52,16 +53,17 @@ class Route:
         self.freeze, self.optional, self.settings = freeze, optional, settings
         unread = [key for key in settings if key != "param_ndim"] if freeze else []
         if unread:
-            raise ValueError(
+            says = (
                 "a route with `freeze=True` trains nothing, so that nothing reads its "
                 f"{', '.join(f'`{key}`' for key in unread)}: leave them out"
             )
+            raise Refused(unread[0], value=settings[unread[0]], of="a route", says=says)
         _compare(ndim, 0)
         for pattern in self.match:
             _check_pattern(pattern)
         for wrong in (r for r in self.role or () if r not in ROLES):
             hint = close_matches(str(wrong), list(ROLES))
-            raise ValueError(f"`role` of a route must be in {list(ROLES)}, got {wrong!r}; {hint}")
+            raise Refused("role", f"in {list(ROLES)}", wrong, hint, of="a route")
 
     def takes(self, name: str, ndim: int, role: Role | None = None) -> bool:
         """Return whether the rule holds for a parameter."""
@@ -98,10 +100,9 @@ def _check_pattern(pattern: str) -> None:
     try:
         re.compile(pattern.removeprefix("re:") if pattern.startswith("re:") else "")
     except re.error as error:
-        raise ValueError(
-            f"`match` of a route must be a glob or `re:` and a regular expression, got {pattern!r}:"
-            f" {error}"
-        ) from error
+        rule = "a glob or `re:` and a regular expression"
+        says = f"`match` of a route must be {rule}, got {pattern!r}: {error}"
+        raise Refused("match", rule, pattern, of="a route", says=says) from error
 
 
 def _compare(rule: int | str | None, ndim: int) -> bool:
@@ -109,7 +110,7 @@ def _compare(rule: int | str | None, ndim: int) -> bool:
         return True
     found = re.fullmatch(r"\s*(>=|<=|==|>|<|)\s*(\d+)\s*", str(rule))
     if not found:
-        raise ValueError(f"`ndim` of a route must be a number or a bound like '>=2', got {rule!r}")
+        raise Refused("ndim", "a number or a bound like '>=2'", rule, of="a route")
     bound = int(found[2])
     return {
         ">=": ndim >= bound,

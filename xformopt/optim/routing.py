@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 
 from xformopt.optim.assigning import Group, as_groups, assign, sort_out
-from xformopt.optim.building import Beside, add, build, defaults_of, settle_momentum
+from xformopt.optim.building import Beside, add, build, defaults_of, place, settle_momentum
 from xformopt.optim.chain import Chain
 from xformopt.optim.core import ParamTransformingOptimizer
 from xformopt.optim.described import describe
@@ -17,6 +17,7 @@ from xformopt.optim.route import Route
 from xformopt.optim.saving import by_name, load, loaded, pack, saved, unpack
 from xformopt.optim.stepping import step_inside
 from xformopt.optim.unread import refuse_unread
+from xformopt.refused import anew
 from xformopt.transforms.link import Link, Transforms, as_chain
 
 KEPT = (
@@ -201,7 +202,8 @@ class RoutedOptimizer(Optimizer):
                 made.state = self.state if optimizers else made.state
                 optimizers[name] = made
         except (TypeError, ValueError) as error:
-            raise type(error)(f"route `{name}`: {error}") from error
+            said = anew(error, f"route `{name}`: {error}")
+            raise place(said, name, self.routes[name]) from error
         optimizer, beside = optimizers[name], self._common.defaults()
         optimizer._keys_beside = frozenset(beside)
         added = optimizer.param_groups[-1]

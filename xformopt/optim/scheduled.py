@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from xformopt.optim.bound import Bound
 from xformopt.optim.inner import as_number, check_values
+from xformopt.refused import anew
 from xformopt.schedules import Schedule, as_schedule, scaled
 from xformopt.transforms.registry import Transform
 
@@ -137,7 +138,7 @@ class Scheduled:
                 as_number(key, number)
             check_values(self._inner, {key: number})
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{error} {where}; bound the schedule") from None
+            raise anew(error, f"{error} {where}; bound the schedule") from None
 
     def _restore_capturable(self, groups: list[Group]) -> None:
         """Undo what torch's compiler does to the groups of an optimizer that it traces.

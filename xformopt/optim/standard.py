@@ -6,6 +6,7 @@ from typing import Any
 from torch.optim import SGD
 
 from xformopt.optim.inner import default_of
+from xformopt.refused import Refused
 from xformopt.transforms.link import Link
 
 Group = dict[str, Any]
@@ -32,9 +33,10 @@ class StandardKeys:
         self.settings = {k: v for k, v in settings.items() if k not in self.places}
         for key in settings.keys() & self.places.keys():
             if settings[key] != default_of(SGD, key):
-                raise ValueError(
-                    f"`{key}` of SGD (={settings[key]!r}) and the links would both act; set "
-                    f"`transforms.{'` and `transforms.'.join(self.places[key])}` instead"
+                way_out = f"set `transforms.{'` and `transforms.'.join(self.places[key])}` instead"
+                says = f"`{key}` of SGD (={settings[key]!r}) and the links would both act; "
+                raise Refused(
+                    key, "", settings[key], way_out, of="SGD", part="inner", says=says + way_out
                 )
 
     def translated(self, group: Group) -> Group:
@@ -118,7 +120,7 @@ def spread(given: Mapping[str, Any], places: Mapping[str, tuple[str, ...]]) -> d
         value = replaced.pop(key)
         values = value if len(places[key]) > 1 else [value]
         if not isinstance(values, list | tuple) or len(values) != len(places[key]):
-            raise ValueError(f"`{key}` must be {len(places[key])} numbers, got {value!r}")
+            raise Refused(key, f"{len(places[key])} numbers", value, part="inner")
         replaced.update(zip(places[key], values, strict=True))
     return replaced
 

@@ -5,13 +5,14 @@ from typing import Any
 
 from xformopt.optim.inner import unpacked
 from xformopt.optim.route import Route
+from xformopt.refused import Refused
 from xformopt.transforms.link import Link, as_chain
 
 
 def refuse_unread(
     routes: Mapping[str, Route], inner: Any, chain: Mapping[str, Link], settings: Mapping[str, Any]
 ) -> None:
-    """Raise a `ValueError` for what no route reads, with the keys that act.
+    """Refuse what no route reads, with the keys that act.
 
     Args:
         routes: the routes; those that freeze read nothing.
@@ -24,16 +25,19 @@ def refuse_unread(
         return
     said = "stands beside routes that all have their own, so that nothing reads it; set"
     if inner is not None and all(route.inner for route in live.values()):
-        raise ValueError(f"`inner` {said} {_keys(live, 'inner')}, or `lr_scale` for all")
+        says = f"`inner` {said} {_keys(live, 'inner')}, or `lr_scale` for all"
+        raise Refused("inner", value=inner, says=says)
     if chain and all(route.transforms is not None for route in live.values()):
-        raise ValueError(f"`transforms` {said} {_keys(live, 'transforms')}: {[*chain]}")
+        says = f"`transforms` {said} {_keys(live, 'transforms')}: {[*chain]}"
+        raise Refused("transforms", value=chain, says=says)
     if "param_ndim" in settings and not any(_reads_ndim(r, chain) for r in live.values()):
         ndim = settings["param_ndim"]
-        raise ValueError(f"`param_ndim={ndim}` {said} {_keys(live, 'param_ndim')}")
-    for key in settings:
+        says = f"`param_ndim={ndim}` {said} {_keys(live, 'param_ndim')}"
+        raise Refused("param_ndim", value=ndim, says=says)
+    for key, value in settings.items():
         if all(sets(route, key) for route in live.values()):
             also = ", or `lr_scale` for all" if key == "lr" else ""
-            raise ValueError(f"`{key}` {said} {_keys(live, key)}{also}")
+            raise Refused(key, value=value, says=f"`{key}` {said} {_keys(live, key)}{also}")
 
 
 def sets(route: Route, key: str) -> bool:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from xformopt.refused import Refused, RefusedType, standing_in
+
 if TYPE_CHECKING:
     from xformopt.transforms.registry import Transform
 
@@ -35,25 +37,17 @@ class Link:
         state_dtype: torch.dtype | str | None = None,
     ) -> None:
         """Check the settings and keep them."""
-        if when not in (None, "pre", "post"):
-            raise ValueError(f"`when` of `{transform.name}` must be 'pre' or 'post', got {when!r}")
-        if when == "post" and transform.target == "grad":
-            raise ValueError(
-                f"`when='post'` of `{transform.name}` has no effect: it writes gradients, which "
-                "nothing reads after the step"
-            )
-        if transform.scope == "optimizer" and param_ndim != INHERIT:
-            raise TypeError(f"`{transform.name}` acts on all gradients at once: no `param_ndim`")
-        values = transform.complete(settings)
+        with standing_in(f"transforms.{transform.name}"):
+            _check_when(transform, when)
+            _check_ndim(transform, param_ndim)
+            self.state_dtype = _checked_dtype(transform, state_dtype)
+            values = transform.complete(settings)
         resources = {k for k, s in transform.settings.items() if s.is_resource}
         self.transform = transform
         self.when: When = when or transform.when
         self.resources = {k: v for k, v in values.items() if k in resources}
         self.settings = {k: v for k, v in values.items() if k not in resources}
         self.settings["param_ndim"] = param_ndim
-        self.state_dtype = _checked_dtype(transform, state_dtype)
-        if param_ndim != INHERIT:
-            check_param_ndim(param_ndim)
 
     @property
     def reads_param_ndim(self) -> bool:
@@ -114,10 +108,31 @@ def free_name(name: str, taken: Iterable[str]) -> str:
 
 
 def check_param_ndim(param_ndim: Any) -> None:
-    """Raise a `TypeError` unless `param_ndim` is an int or None."""
+    """Refuse a `param_ndim` that is neither an int nor None."""
     is_int = isinstance(param_ndim, int) and not isinstance(param_ndim, bool)
     if param_ndim is not None and not is_int:
-        raise TypeError(f"`param_ndim` must be an int or None, got {param_ndim!r}")
+        raise RefusedType("param_ndim", "an int or None", param_ndim)
+
+
+def _check_ndim(transform: "Transform", param_ndim: Any) -> None:
+    if param_ndim == INHERIT:
+        return
+    if transform.scope == "optimizer":
+        says = f"`{transform.name}` acts on all gradients at once: no `param_ndim`"
+        raise RefusedType("param_ndim", value=param_ndim, says=says)
+    check_param_ndim(param_ndim)
+
+
+def _check_when(transform: "Transform", when: Any) -> None:
+    if when not in (None, "pre", "post"):
+        says = f"`when` of `{transform.name}` must be 'pre' or 'post', got {when!r}"
+        raise Refused("when", "'pre' or 'post'", when, of=transform.name, says=says)
+    if when == "post" and transform.target == "grad":
+        says = (
+            f"`when='post'` of `{transform.name}` has no effect: it writes gradients, which "
+            "nothing reads after the step"
+        )
+        raise Refused("when", value=when, says=says)
 
 
 def _checked_dtype(transform: "Transform", asked: Any) -> torch.dtype | str | None:
@@ -125,14 +140,14 @@ def _checked_dtype(transform: "Transform", asked: Any) -> torch.dtype | str | No
     if asked is None:
         return None
     if not transform.state:
-        raise TypeError(f"`{transform.name}` keeps no state: no `state_dtype`")
+        says = f"`{transform.name}` keeps no state: no `state_dtype`"
+        raise RefusedType("state_dtype", value=asked, says=says)
     dtype = getattr(torch, asked, None) if isinstance(asked, str) else asked
     if asked == "param" or (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         return asked if asked == "param" else dtype
-    raise ValueError(
-        f"`state_dtype` of `{transform.name}` must be None (at least float32), 'param' or a "
-        f"floating dtype such as 'bfloat16', got {asked!r}"
-    )
+    rule = "None (at least float32), 'param' or a floating dtype such as 'bfloat16'"
+    says = f"`state_dtype` of `{transform.name}` must be {rule}, got {asked!r}"
+    raise Refused("state_dtype", rule, asked, of=transform.name, says=says)
 
 
 def _checked(link: Any, where: str) -> Link:
@@ -140,4 +155,4 @@ def _checked(link: Any, where: str) -> Link:
         return link
     name = getattr(link, "name", None)
     way_out = f"call the transform: `{name}()`" if name else "write for instance `sign()`"
-    raise TypeError(f"`{where}` must be a link, got {link!r}; {way_out}")
+    raise RefusedType(where, "a link", link, way_out)

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, overload
 import torch
 from torch import Tensor
 
+from xformopt.refused import Refused, RefusedType
 from xformopt.schedules import Schedule, as_schedule
 from xformopt.text import close_matches
 from xformopt.transforms.link import INHERIT, Link, When
@@ -126,7 +127,8 @@ class Transform:
         for name in settings:
             if name not in self.settings:
                 hint = close_matches(name, list(inspect.signature(self).parameters))
-                raise TypeError(f"`{self.name}` has no setting `{name}`: {hint}")
+                says = f"`{self.name}` has no setting `{name}`: {hint}"
+                raise RefusedType(name, "", settings[name], hint, of=self.name, says=says)
         values = {k: as_schedule(settings.get(k, s.default)) for k, s in self.settings.items()}
         self.check(values)
         return values
@@ -136,8 +138,9 @@ class Transform:
         own = {name: values.get(name, s.default) for name, s in self.settings.items()}
         for name, value in own.items():
             if value is inspect.Parameter.empty:
-                says = self.settings[name].says
-                raise TypeError(f"`{self.name}` needs a value for `{name}` ({says})")
+                rule = self.settings[name].says
+                says = f"`{self.name}` needs a value for `{name}` ({rule})"
+                raise RefusedType(name, rule, of=self.name, says=says)
             self.settings[name].check(self.name, value)
         if self._check:
             self._check_together(own)
@@ -148,7 +151,7 @@ class Transform:
         for step in (0, *ends):
             wrong = self._check(**{k: self.settings[k].at(v, step) for k, v in own.items()})
             if wrong:
-                raise ValueError(f"`{self.name}`: {wrong}")
+                raise Refused("", of=self.name, says=f"`{self.name}`: {wrong}")
 
     def draws(self, values: Mapping[str, Any]) -> bool:
         """Return whether it draws random numbers, so that its calls must keep their order."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 import torch
 
+from xformopt.refused import Refused, RefusedType
 from xformopt.schedules import Schedule
 
 
@@ -43,16 +44,18 @@ class Setting:
         return self.type is torch.Generator
 
     def check(self, owner: str, value: Any) -> None:
-        """Raise a `TypeError` or `ValueError` that names the setting, its rule and the value."""
+        """Refuse a value that is not of the type, or breaks the rule."""
         if value is None and self.optional:
             return
         for step in (0, value.last) if isinstance(value, Schedule) else (0,):
             reached = self.at(value, step)
-            kind = None if self._has_type(reached) else TypeError
-            if kind or not self._in_range(reached):
-                where = f" at step {step} of {value!r}" if isinstance(value, Schedule) else ""
-                says = f"`{self.name}` of `{owner}` must be {self.says}, got {reached!r}"
-                raise (kind or ValueError)(says + where)
+            has_type = self._has_type(reached)
+            if has_type and self._in_range(reached):
+                continue
+            kind = Refused if has_type else RefusedType
+            where = f" at step {step} of {value!r}" if isinstance(value, Schedule) else ""
+            says = f"`{self.name}` of `{owner}` must be {self.says}, got {reached!r}{where}"
+            raise kind(self.name, self.says, reached, of=owner, says=says)
 
     def at(self, value: Any, step: int) -> Any:
         """Return the value at a step: of a schedule, rounded where an int is wanted."""
