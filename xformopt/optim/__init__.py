@@ -24,6 +24,7 @@ from xformopt.optim.named_frank_wolfe import (
 )
 from xformopt.optim.route import Route
 from xformopt.optim.routing import RoutedOptimizer
+from xformopt.optim.rows import acts_by_row
 
 __all__ = [
     "ChainedParamTransformingOptimizer",
@@ -44,6 +45,7 @@ __all__ = [
     "RoutedOptimizer",
     "SignedGradientOptim",
     "TopQGradientOptimizer",
+    "acts_by_row",
     "inner_optimizers",
     "to_batch",
 ]
