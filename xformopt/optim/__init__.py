@@ -1,5 +1,6 @@
 """The core optimizer, and every name that `rai_toolbox.optim` has."""
 
+from xformopt.optim.averaged import averages
 from xformopt.optim.batching import to_batch
 from xformopt.optim.catalogue import inner_optimizers
 from xformopt.optim.chained import ChainedParamTransformingOptimizer
@@ -46,6 +47,7 @@ __all__ = [
     "SignedGradientOptim",
     "TopQGradientOptimizer",
     "acts_by_row",
+    "averages",
     "inner_optimizers",
     "to_batch",
 ]

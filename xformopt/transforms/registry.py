@@ -64,6 +64,7 @@ class Transform:
         check: Callable[..., str | None] | None = None,
         draws: Callable[..., bool] | None = None,
         standard: Standard | None = None,
+        averages: str | None = None,
     ) -> None:
         """Read name, tensors, settings and documentation off `fn`."""
         functools.update_wrapper(self, fn, ("__module__", "__name__", "__qualname__", "__doc__"))
@@ -93,6 +94,12 @@ class Transform:
         self._check = check
         self._draws = draws
         self.standard = dict(standard or {})
+        self.averages = averages
+        if averages is not None and averages not in self.state:
+            raise ValueError(
+                f"`averages` of `{self.name}` must be among its buffers {[*self.state]}, got "
+                f"{averages!r}"
+            )
         self.__signature__ = _link_signature(fn, self.when, bool(self.state))
         unknown = set(laws) - set(get_args(Law))
         if unknown:
@@ -183,6 +190,7 @@ def transform(
     check: Callable[..., str | None] | None = None,
     draws: Callable[..., bool] | None = None,
     standard: Standard | None = None,
+    averages: str | None = None,
 ) -> Callable[[Callable[..., None]], Transform]: ...
 def transform(fn: Callable[..., None] | None = None, **declared: Any) -> Any:
     """Register an in-place function of a batch tensor under its name.
@@ -203,7 +211,8 @@ def transform(fn: Callable[..., None] | None = None, **declared: Any) -> Any:
             holds for it; `check`, a function of the settings that returns what is wrong with them
             together; `draws`, one that returns whether random numbers are drawn, where having a
             generator does not mean it; `standard`, what torch's optimizers call a setting,
-            `{"momentum": "decay"}`, or several, `{"betas": ("beta1", "beta2")}`.
+            `{"momentum": "decay"}`, or several, `{"betas": ("beta1", "beta2")}`; `averages`, the
+            buffer that is an average of the parameter, which may be judged in its place.
 
     >>> from torch import Tensor, tensor
     >>> @transform(elementwise=True)

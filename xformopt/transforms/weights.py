@@ -8,13 +8,13 @@ from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Count, Fraction
 
 
-@transform(state={"average": torch.zeros_like, "step": "counter"})
+@transform(state={"average": torch.zeros_like, "step": "counter"}, averages="average")
 def param_ema(param: Tensor, average: Tensor, step: Tensor, *, decay: Fraction = 0.999) -> None:
     """Keep an average of the parameter in the state, and leave the parameter as it is.
 
     m ← m + (1 - decay) / (1 - decayᵗ) · (x - m), an unbiased exponential average
 
-    It stands in `optimizer.state[p]["param_ema"]["average"]`.
+    It stands in `optimizer.state[p]["param_ema"]["average"]`; see `xformopt.optim.averages`.
 
     >>> import torch
     >>> x, m = torch.tensor([[3.0]]), torch.zeros(1, 1)
@@ -30,7 +30,7 @@ def param_ema(param: Tensor, average: Tensor, step: Tensor, *, decay: Fraction =
     average.lerp_(param, weight.to(average.dtype) if isinstance(weight, Tensor) else weight)
 
 
-@transform(state={"slow": torch.clone, "step": "counter"})
+@transform(state={"slow": torch.clone, "step": "counter"}, averages="slow")
 def lookahead(
     param: Tensor, slow: Tensor, step: Tensor, *, every: Count = 5, alpha: Fraction = 0.5
 ) -> None:
