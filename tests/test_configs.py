@@ -1,6 +1,5 @@
 """The configs: every node composes, round-trips and steps, and other projects use them."""
 
-import copy
 import os
 import re
 import subprocess
@@ -11,7 +10,6 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
 from hydra_zen import instantiate
 from omegaconf import OmegaConf
 
@@ -144,17 +142,6 @@ def test_a_composition_leaves_nothing_to_the_next():
         other.optim.inner.eps = 7.0
         assert compose("config") == first
         assert compose("config", overrides=overrides[:1]).optim.transforms.top_q.q == 0.9
-
-
-def test_a_copy_of_the_store_has_groups_of_its_own():
-    add_to_hydra_store()
-    store = ConfigStore.instance()
-    before = copy.deepcopy(store.repo)
-    store.store("mine", {"x": 1}, group="optim")
-    store.store("other", {"x": 1})
-    assert "mine.yaml" not in before["optim"]
-    assert "other.yaml" not in before
-    store.repo = before
 
 
 def test_routes_from_yaml():

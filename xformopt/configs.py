@@ -34,11 +34,10 @@ def add_to_hydra_store() -> None:
     Then `optim: default` in a defaults list gives `cfg.optim`, and
     `instantiate(cfg.optim)(model.named_parameters())` the optimizer.
     """
-    store, hydra_store = make_store(), ConfigStore.instance()
+    store, nodes = make_store(), ConfigStore.instance().repo
     for entry in store:
-        _forget(hydra_store.repo, entry["group"], f"{entry['name']}.yaml")
+        _forget(nodes, entry["group"], f"{entry['name']}.yaml")
     store.add_to_hydra_store(overwrite_ok=True)
-    hydra_store.repo = _Shared(hydra_store.repo)
 
 
 def _forget(nodes: Any, group: str | None, name: str) -> None:
@@ -46,21 +45,6 @@ def _forget(nodes: Any, group: str | None, name: str) -> None:
     for part in (group or "").split("/"):
         nodes = nodes.get(part, {})
     nodes.pop(name, None)
-
-
-class _Shared(dict[str, Any]):
-    """Hydra's groups of nodes; a copy has groups of its own, with the same nodes in them.
-
-    Each composition copies the whole store, two fifths of its time with ours, and then each node
-    that it loads from the copy, which is enough.
-    """
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Shared":
-        return _Shared(_copied_groups(self))
-
-
-def _copied_groups(nodes: dict[str, Any]) -> dict[str, Any]:
-    return {k: _copied_groups(v) if isinstance(v, dict) else v for k, v in nodes.items()}
 
 
 def _builds(target: Callable[..., Any], **options: Any) -> Any:
