@@ -26,6 +26,7 @@ from xformopt.optim.named_frank_wolfe import (
 from xformopt.optim.route import Route
 from xformopt.optim.routing import RoutedOptimizer
 from xformopt.optim.rows import acts_by_row
+from xformopt.optim.watching import changed, watched
 
 __all__ = [
     "ChainedParamTransformingOptimizer",
@@ -48,6 +49,8 @@ __all__ = [
     "TopQGradientOptimizer",
     "acts_by_row",
     "averages",
+    "changed",
     "inner_optimizers",
     "to_batch",
+    "watched",
 ]

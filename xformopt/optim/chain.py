@@ -1,6 +1,6 @@
 """A chain as an optimizer runs it: its links bound to group keys, with buckets and buffers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,10 +12,13 @@ from xformopt.optim.buckets import Buckets, Given
 from xformopt.optim.hooks import Hook
 from xformopt.optim.inner import as_number
 from xformopt.optim.linkstate import LinkState, buffers_of
+from xformopt.optim.sharded import is_sharded
 from xformopt.transforms.items import rounds_scalars
 from xformopt.transforms.link import Link
 
 Group = dict[str, Any]
+Probe = Callable[[str, list[Tensor], list[Tensor]], None]
+"""What is called with a link's name and what it writes, before and after it ran."""
 
 
 class Chain:
@@ -28,6 +31,7 @@ class Chain:
         self.state = LinkState(self.bounds)
         self.buckets = Buckets()
         self.raw: dict[Tensor, Tensor] = {}
+        self.probes: list[Probe] = []
         self._stateful = [bound for bound in self.bounds.values() if bound.transform.state]
         self._keeps_raw = any("raw_grad" in b.transform.tensors for b in self.bounds.values())
 
@@ -53,7 +57,11 @@ class Chain:
 
     def run(self, when: str, own: list[Hook | Bound], optimizer: Any) -> None:
         """Run what stands for a hook, then the links of that time."""
-        self._run(own, self._links_of(when), optimizer)
+        self._run(own, self._links_of(when), optimizer, self.probes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle no probes: they watch this one."""
+        return {**vars(self), "probes": []}
 
     def project(self, own: list[Hook | Bound], optimizer: Any) -> None:
         """Run what projects: post-step links that neither count steps nor write gradients."""
@@ -63,29 +71,57 @@ class Chain:
     def _links_of(self, when: str) -> list[Bound]:
         return [b for name, b in self.bounds.items() if self.links[name].when == when]
 
-    def _run(self, own: list[Hook | Bound], links: list[Bound], optimizer: Any) -> None:
+    def _run(
+        self,
+        own: list[Hook | Bound],
+        links: list[Bound],
+        optimizer: Any,
+        probes: Sequence[Probe] = (),
+    ) -> None:
         groups, strict = optimizer.param_groups, optimizer.strict_ndim
         given = Given(optimizer.state, self.raw, strict)
         for act in own:
             if isinstance(act, Hook):
                 act.run(groups, strict)
             else:
-                self.buckets.run(act, groups, given)
+                self._run_link(act, groups, given, probes)
         turned = [] if all(map(_is_odd, links)) else self._maximized(groups)
         if turned:
             torch.ops.aten._foreach_neg_(turned)
         try:
             for bound in links:
-                self.buckets.run(bound, groups, given)
+                self._run_link(bound, groups, given, probes)
         finally:
             if turned:
                 torch.ops.aten._foreach_neg_(turned)
+
+    def _run_link(
+        self, bound: Bound, groups: list[Group], given: Given, probes: Sequence[Probe]
+    ) -> None:
+        """Run a link, with a copy of what it writes where that is watched."""
+        if torch.compiler.is_compiling() or not probes:
+            self.buckets.run(bound, groups, given)
+            return
+        before = [x.clone() for x in _written_by(bound, groups)]
+        self.buckets.run(bound, groups, given)
+        for probe in probes:
+            probe(bound.name, before, _written_by(bound, groups))
 
     def _maximized(self, groups: list[Group]) -> list[Tensor]:
         """Return the gradients of groups that maximize: links see what is minimized."""
         params = [p for group in groups if group.get("maximize") for p in group["params"]]
         grads = [dense_or_values(p) for p in params if p.grad is not None]
         return [*grads, *(self.raw[p] for p in params if p in self.raw)]
+
+
+def _written_by(bound: Bound, groups: list[Group]) -> list[Tensor]:
+    """Return the gradients or parameters that a link writes; of sharded ones, what is here."""
+    params = [p for group in groups for p in group["params"] if p.numel()]
+    if bound.transform.target == "param":
+        found: list[Any] = [p.detach() for p in params]
+    else:
+        found = [dense_or_values(p) for p in params if p.grad is not None]
+    return [x.to_local() if is_sharded(x) else x for x in found]
 
 
 def _is_odd(bound: Bound) -> bool:
