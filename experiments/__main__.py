@@ -10,16 +10,18 @@ def main() -> int:
 
     A `kill` ends it as Ctrl-C does: with a summary, and the leaderboard of a sweep.
     """
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        from experiments.launch import launch
+        from experiments.cli.launch import launch
 
-        return launch()
+        return launch(sys.argv[1:])
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(*_: Any) -> None:

@@ -13,10 +13,11 @@ from hydra import compose, initialize_config_dir
 from hydra_zen import instantiate
 from omegaconf import OmegaConf
 
-from experiments.launch import main_options
+from experiments.cli.launch import main_options
+from experiments.cli.store import fill_store
 from xformopt import recipes
 from xformopt import transforms as T
-from xformopt.configs import add_to_hydra_store, make_optimizer, make_store
+from xformopt.configs import make_optimizer, make_store
 from xformopt.optim import ParamTransformingOptimizer, Route, RoutedOptimizer, inner_optimizers
 from xformopt.remarks import remarks
 
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("clean_hydra")
 
 def composed(*overrides: str) -> Any:
     """Compose the launcher's config, and send it through YAML and back."""
-    add_to_hydra_store()
+    fill_store()
     with initialize_config_dir(str(ROOT / "conf"), **VERSION):
         cfg = compose("config", overrides=list(overrides))
     return OmegaConf.create(OmegaConf.to_yaml(cfg))
@@ -134,7 +135,7 @@ def test_a_recipe_takes_overrides():
 
 
 def test_a_composition_leaves_nothing_to_the_next():
-    add_to_hydra_store()
+    fill_store()
     overrides = ["optim/transforms=[top_q]", "optim.transforms.top_q.q=0.1", "optim.inner.lr=9"]
     with initialize_config_dir(str(ROOT / "conf"), **VERSION):
         first = compose("config")

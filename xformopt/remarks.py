@@ -7,10 +7,14 @@ from torch.optim import Optimizer
 from xformopt.making import DEFAULT_NDIM
 from xformopt.optim import ParamTransformingOptimizer
 from xformopt.optim.hooks import HOOKS
+from xformopt.transforms.link import INHERIT
+
+ACTS_BY = {"dampening": "momentum", "decoupled_weight_decay": "weight_decay"}
+"""Settings of torch's optimizers that act by way of another one."""
 
 
 def remarks(optimizer: Optimizer) -> list[str]:
-    """Return a line for each `param_ndim` on which nothing depends, or that is too large.
+    """Return a line for each setting on which nothing depends, and each `param_ndim` too large.
 
     >>> import torch
     >>> from xformopt import transforms as T
@@ -28,6 +32,31 @@ def remarks(optimizer: Optimizer) -> list[str]:
 
 
 def _of(optimizer: ParamTransformingOptimizer) -> list[str]:
+    return [*_ndims(optimizer), *_of_links(optimizer), *_of_inner(optimizer)]
+
+
+def _of_links(optimizer: ParamTransformingOptimizer) -> list[str]:
+    return [
+        f"`transforms.{name}.param_ndim={ndim}`: nothing depends on it, since `{name}` acts entry "
+        "by entry"
+        for name, link in optimizer.transforms.items()
+        if (ndim := link.settings["param_ndim"]) != INHERIT and link.transform.items == "entry"
+    ]
+
+
+def _of_inner(optimizer: ParamTransformingOptimizer) -> list[str]:
+    """Return a line for each setting of the inner optimizer that acts by way of one that is 0."""
+    lines = [
+        f"`{key}={group[key]}` of {type(optimizer.inner_opt).__name__}: nothing depends on it, "
+        f"since `{by}` is 0"
+        for group in optimizer.param_groups
+        for key, by in ACTS_BY.items()
+        if group.get(key) and not group.get(by)
+    ]
+    return list(dict.fromkeys(lines))
+
+
+def _ndims(optimizer: ParamTransformingOptimizer) -> list[str]:
     chosen: dict[Any, list[str]] = {}
     for group in optimizer.param_groups:
         chosen.setdefault(group["param_ndim"], []).extend(_small(group))

@@ -93,8 +93,6 @@ def _ndim(transform: Transform) -> str:
     """Say how much a transform looks at: entries, items, items as matrices, or everything."""
     if transform.scope == "optimizer":
         return "all"
-    if transform.elementwise:
-        return "entry"
     return transform.items
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from experiments.bench.case import Row
 from experiments.bench.names import OVER_RAI
+from experiments.observers.figures import pyplot
 
 OURS, THEIRS = "tab:orange", "tab:gray"
 
@@ -88,19 +89,15 @@ def _draw_bar(axis: Any, place: int, row: Row) -> None:
 
 def _panels(rows: list[Row], *, sharey: bool, height: float) -> tuple[Any, dict[str, Any]]:
     """Return a figure with a panel for each set, as high as the things in it ask for."""
-    from experiments.plots import plt
-
     sets = list(dict.fromkeys(row["set"] for row in rows))
     things = len({row["what"] for row in rows})
     size = (3 * len(sets) + 1.5, 1.6 + height * max(things, 4))
-    figure, axes = plt.subplots(
+    figure, axes = pyplot().subplots(
         1, len(sets), figsize=size, squeeze=False, sharey=sharey, layout="constrained"
     )
     return figure, dict(zip(sets, axes[0], strict=True))
 
 
 def _save(figure: Any, path: Path) -> None:
-    from experiments.plots import plt
-
     figure.savefig(path, dpi=110)
-    plt.close(figure)
+    pyplot().close(figure)

@@ -11,7 +11,7 @@ from time import perf_counter
 
 from experiments.bench.case import Case, Measured, ratio
 from experiments.bench.clock import Times
-from experiments.runfolder import ROOT
+from experiments.results.environment import ROOT
 
 HYDRA_PROGRAM = """
 import hydra, torch

@@ -51,4 +51,4 @@ def _is_by_row(act: Hook | Bound, group: dict[str, Any]) -> bool:
         return False
     _, param_ndim = act.settings(group)
     rows, *_ = batch_shape(SHAPE, param_ndim, strict_ndim=False)
-    return act.transform.elementwise or rows >= SHAPE[0]
+    return act.transform.items == "entry" or rows >= SHAPE[0]

@@ -63,8 +63,8 @@ def seeds_repeat(transform: Transform, x: Tensor) -> None:
 
 
 def elementwise_is_elementwise(transform: Transform, x: Tensor) -> None:
-    """What is declared elementwise gives the same for any `param_ndim`."""
-    if transform.elementwise:
+    """What is declared to take each entry gives the same for any `param_ndim`."""
+    if transform.items == "entry":
         check_close(apply(transform, x, shape=(-1, 1)).view(x.shape), apply(transform, x))
 
 

@@ -107,7 +107,7 @@ def lion_mix(
     grad.copy_(mixed)
 
 
-@transform(state={"average": torch.zeros_like, "step": "counter"})
+@transform(state={"average": torch.zeros_like, "step": "counter"}, items="entry")
 def grokfast(
     grad: Tensor,
     average: Tensor,

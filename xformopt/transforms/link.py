@@ -52,7 +52,7 @@ class Link:
     @property
     def reads_param_ndim(self) -> bool:
         """Whether its result hangs on the `param_ndim` of the parameter group."""
-        by_item = self.transform.scope == "item" and not self.transform.elementwise
+        by_item = self.transform.scope == "item" and self.transform.items != "entry"
         return by_item and self.settings["param_ndim"] == INHERIT
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import NonNegative
 
 
-@transform(state={"step": "counter"})
+@transform(state={"step": "counter"}, items="entry")
 def gradient_noise(
     grad: Tensor,
     step: Tensor,

@@ -10,6 +10,7 @@ from xformopt.transforms.settings import Decay, Fraction, NonNegative
 
 @transform(
     state={"first": torch.zeros_like, "second": torch.zeros_like, "step": "counter"},
+    items="entry",
     standard={"betas": ("beta1", "beta2"), "eps": "eps"},
 )
 def adam(
@@ -46,7 +47,7 @@ def adam(
     grad.copy_(first).div_(denominator.mul_(correction1))
 
 
-@transform(state=("second",), standard={"alpha": "decay", "eps": "eps"})
+@transform(state=("second",), items="entry", standard={"alpha": "decay", "eps": "eps"})
 def rms(grad: Tensor, second: Tensor, *, decay: Fraction = 0.99, eps: NonNegative = 1e-8) -> None:
     """Divide the gradient by the root of its moving mean square.
 

@@ -35,8 +35,8 @@ Standard = Mapping[str, str | tuple[str, ...]]
 Law = Literal["idempotent", "scale_invariant", "odd", "nonexpansive", "nan_is_zero"]
 """What a transform may declare of itself; the tests hold it to its word."""
 
-Items = Literal["item", "matrix"]
-"""What an item is to a transform: so many entries, or a matrix, shape `(d1, d2·d3·…)`.
+Items = Literal["entry", "item", "matrix"]
+"""What a transform takes: each entry, an item of so many, or it as a matrix, `(d1, d2·d3·…)`.
 
 One of one dimension is a matrix of one column then: its rows are single entries.
 """
@@ -81,10 +81,10 @@ class Transform:
         self.costly = costly
         if items not in get_args(Items) or (items == "matrix" and elementwise):
             raise ValueError(
-                f"`items` of `{self.name}` must be among {get_args(Items)}, and 'item' where it is "
-                f"elementwise; got {items!r}"
+                f"`items` of `{self.name}` must be among {get_args(Items)}, and no matrix where it "
+                f"is elementwise; got {items!r}"
             )
-        self.items = items
+        self.items: Items = "entry" if elementwise else items
         self.laws = laws
         self.tensors = _tensors(fn, tuple(self.state), TENSORS[scope])
         self.counters = [

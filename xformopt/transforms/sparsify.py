@@ -31,7 +31,7 @@ def top_q(
     keep_largest(grad, number_kept(_draw(q, dq, generator), prod(grad.shape[1:])))
 
 
-@transform
+@transform(items="entry")
 def random_sparse(
     grad: Tensor, *, q: Fraction = 0.5, rescale: bool = True, generator: Generator | None = None
 ) -> None:

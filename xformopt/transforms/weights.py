@@ -8,7 +8,9 @@ from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Count, Fraction
 
 
-@transform(state={"average": torch.zeros_like, "step": "counter"}, averages="average")
+@transform(
+    state={"average": torch.zeros_like, "step": "counter"}, items="entry", averages="average"
+)
 def param_ema(param: Tensor, average: Tensor, step: Tensor, *, decay: Fraction = 0.999) -> None:
     """Keep an average of the parameter in the state, and leave the parameter as it is.
 
@@ -30,7 +32,7 @@ def param_ema(param: Tensor, average: Tensor, step: Tensor, *, decay: Fraction =
     average.lerp_(param, weight.to(average.dtype) if isinstance(weight, Tensor) else weight)
 
 
-@transform(state={"slow": torch.clone, "step": "counter"}, averages="slow")
+@transform(state={"slow": torch.clone, "step": "counter"}, items="entry", averages="slow")
 def lookahead(
     param: Tensor, slow: Tensor, step: Tensor, *, every: Count = 5, alpha: Fraction = 0.5
 ) -> None:

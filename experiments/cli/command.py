@@ -1,0 +1,109 @@
+"""The command line, before Hydra reads it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, QuotedString, ValueType
+
+from experiments.cli.groups import groups, routes_of, way_out
+
+CHAIN = "optim/transforms"
+INNER = "optim/inner"
+MANY = (CHAIN, "task/metrics", "observers")
+"""The groups of which several options may be chosen, in a list."""
+SWEEP = {"-m", "--multirun"}
+
+
+def check_command(arguments: Iterable[str]) -> None:
+    """Refuse a group that is given something other than the name of an option.
+
+    Some take a list, without repetitions: Hydra would merge them.
+    """
+    overrides = _overrides(arguments)
+    _check_routed(overrides)
+    for override in overrides:
+        if override.key_or_group in groups() and override.package is None:
+            for value in _values(override):
+                _check_choice(override.key_or_group, value)
+
+
+def _check_routed(overrides: list[Override]) -> None:
+    """Refuse to choose an inner optimizer or a chain for a recipe whose routes have their own."""
+    chosen = [v for o in overrides if o.key_or_group == "optim" for v in _values(o)]
+    for override in overrides:
+        group = override.key_or_group
+        if group in (INNER, CHAIN) and "routed" in chosen and override.package is None:
+            raise ValueError(
+                f"`{group}`: nothing reads it under `optim=routed`, whose routes have their own; "
+                "leave `optim=routed` out, and routes that have none take it"
+            )
+        routes = next((r for name in chosen if (r := routes_of(name))), None)
+        if group in (INNER, CHAIN) and routes and override.package is None:
+            key = group.rpartition("/")[2]
+            shown = ", ".join(f"`optim.routes.{name}.{key}`" for name in routes[:3])
+            raise ValueError(
+                f"`{group}`: nothing reads it, since each route of this recipe has its own; set "
+                f"what stands in {shown}{', or `optim.lr_scale`' if group == INNER else ''}"
+            )
+
+
+def for_each_job(arguments: list[str]) -> list[str]:
+    """Return the arguments so that what stands below a swept group is set in each job.
+
+    Hydra would set it once, in the default option of that group, which may not have such a key:
+    in `-m task=himmelblau,beale task.starts=16` the second becomes a sweep over a single value.
+    The flag comes first, since Hydra refuses it between overrides.
+    """
+    if not SWEEP & set(arguments):
+        return arguments
+    arguments = [argument for argument in arguments if argument not in SWEEP]
+    parsed = {override.input_line: override for override in _overrides(arguments)}
+    swept = [o.key_or_group for o in parsed.values() if o.is_sweep_override()]
+    below = tuple(f"{key.replace('/', '.')}." for key in swept if key in groups())
+    each = [
+        f"{parsed[a].get_key_element()}=choice({parsed[a].get_value_string()})"
+        if a in parsed and _is_set_once(parsed[a]) and parsed[a].key_or_group.startswith(below)
+        else a
+        for a in arguments
+    ]
+    return ["--multirun", *each]
+
+
+def _overrides(arguments: Iterable[str]) -> list[Override]:
+    words: Any = [a for a in arguments if "=" in a and not a.startswith("-")]
+    return OverridesParser.create().parse_overrides(words)
+
+
+def _is_set_once(override: Override) -> bool:
+    is_empty = override.is_delete() or not override.get_value_string()
+    return not is_empty and not override.is_sweep_override()
+
+
+def _values(override: Override) -> list[Any]:
+    if override.is_delete():
+        return []
+    if not override.is_sweep_override():
+        return [override.value()]
+    listed = (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP)
+    return _unquoted(list(override.sweep_iterator())) if override.value_type in listed else []
+
+
+def _unquoted(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unquoted(item) for item in value]
+    return value.text if isinstance(value, QuotedString) else value
+
+
+def _check_choice(group: str, value: Any) -> None:
+    names: list[Any] = value if isinstance(value, list) and group in MANY else [value]
+    for name in names:
+        if not isinstance(name, str):
+            kind = "a list of names" if group in MANY else "a name"
+            raise ValueError(f"`{group}` takes {kind}, got {value!r}; {way_out(group)}")
+        if names.count(name) > 1:
+            again = f"{group}@{group.replace('/', '.')}.again={name}"
+            raise ValueError(
+                f"`{group}=[{','.join(names)}]` names `{name}` twice, which would give one; give "
+                f"the second a name of its own: `+{again}`"
+            )

@@ -1,0 +1,53 @@
+"""From the command line to jobs: Hydra composes, a session runs them."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import hydra
+import hydra.utils
+
+from experiments.cli.command import check_command, for_each_job
+from experiments.cli.errors import failure
+from experiments.cli.groups import CONF
+from experiments.cli.rerun import store_rerun
+from experiments.cli.session import Session
+from experiments.cli.store import fill_store
+from experiments.cli.sweep import SweepInterrupted
+from experiments.cli.words import taken
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+def launch(arguments: Sequence[str]) -> int:
+    """Run a command line; return the exit status: 2 for a wrong command, 1 for a failed run."""
+    before = os.environ.get(FULL_ERROR, "0")
+    os.environ[FULL_ERROR] = "1"
+    session = Session(wants_traceback=before != "0")
+    try:
+        words = taken(arguments)
+        fill_store(words.trusted)
+        check_command(words.others)
+        name = "config"
+        if words.rerun:
+            name = store_rerun(words.rerun, words.others, words.trusted)
+        sys.argv[1:] = for_each_job(words.others)
+        hydra.main(config_path=str(CONF), config_name=name, **main_options())(session.job)()
+    except SweepInterrupted as stop:
+        stop.sweep.finish()
+        raise
+    except Exception as error:
+        return session.report(failure(error))
+    finally:
+        os.environ[FULL_ERROR] = before
+    return session.status
+
+
+def main_options() -> dict[str, Any]:
+    """Return what this Hydra's `main` is told: which version's ways, or which targets to trust.
+
+    All are: a command line is its user's own, who may name any importable class.
+    """
+    trust = getattr(hydra.utils, "UNSAFE_DISABLE_EXECUTION_CHECKS", None)
+    return {"version_base": "1.3"} if trust is None else {"execution_whitelist": trust}

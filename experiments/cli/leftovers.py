@@ -1,0 +1,51 @@
+"""What an option left behind when the command named another target, and nothing reads."""
+
+from collections.abc import Iterable
+
+from hydra_zen import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from experiments.cli.schema import PARTS, arguments_of
+from xformopt.optim.leftovers import without_leftovers
+from xformopt.refused import Refused
+
+INNER = "optim.inner"
+
+
+def drop_leftovers(cfg: DictConfig, overrides: Iterable[str]) -> None:
+    """Take out what nobody set, and the target that the command names does not take."""
+    keys = {o.lstrip("+~").partition("=")[0] for o in overrides}
+    for part in PARTS:
+        if f"{part}._target_" in keys:
+            _drop(cfg[part], arguments_of(part, cfg[part]), part, keys)
+    _drop_inner(cfg)
+    _drop_epochs(cfg, keys)
+
+
+def _drop(node: DictConfig, taken: Iterable[str] | None, part: str, keys: set[str]) -> None:
+    with open_dict(node):
+        for key in [str(k) for k in node if not str(k).startswith("_")]:
+            if taken is not None and key not in taken and f"{part}.{key}" not in keys:
+                del node[key]
+
+
+def _drop_inner(cfg: DictConfig) -> None:
+    inner = OmegaConf.select(cfg, INNER)
+    if inner is None:
+        return
+    kept = getattr(without_leftovers(instantiate(inner)), "keywords", dict(inner))
+    with open_dict(inner):
+        for key in [k for k in inner if not str(k).startswith("_") and k not in kept]:
+            del inner[key]
+
+
+def _drop_epochs(cfg: DictConfig, keys: set[str]) -> None:
+    """Let one of `steps` and `epochs` stand: that which the command names, else `steps`."""
+    trainer = cfg.trainer
+    if trainer.get("steps") is None or trainer.get("epochs") is None:
+        return
+    if {"trainer.steps", "trainer.epochs"} <= keys:
+        raise Refused(
+            "trainer.epochs", "null beside `trainer.steps`", trainer.epochs, "set one of the two"
+        )
+    trainer["steps" if "trainer.epochs" in keys else "epochs"] = None

@@ -1,0 +1,96 @@
+"""`rerun=FOLDER`: the saved config of a run, with the command's overrides on top."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from experiments.cli.groups import groups
+from xformopt.refused import Refused
+
+NAME = "_rerun"
+TORCH = ("torch.optim.", "torch.nn.")
+TARGETS = ("_target_", "_zen_target")
+
+
+def store_rerun(folder: Path, arguments: Sequence[str], trusted: Iterable[str]) -> str:
+    """Put the config of a run into Hydra's store; return the name by which it is composed.
+
+    A group that the command chooses anew takes the place of what was saved.
+    """
+    saved = OmegaConf.load(folder / "config.yaml")
+    if not isinstance(saved, DictConfig):
+        raise Refused("rerun", "the folder of a run, with a mapping in `config.yaml`", str(folder))
+    check_targets(saved, folder, trusted)
+    chosen = _chosen(arguments)
+    if "task" in chosen:
+        raise ValueError("`task` sets data, model and trainer, which `rerun` takes from the run")
+    for group in chosen:
+        _empty(saved, group.replace("/", "."))
+    defaults = [
+        "launcher",
+        "_self_",
+        *({group: [] if many else None} for group, many in chosen.items()),
+        {"override hydra/job_logging": "none"},
+    ]
+    where = {"run": {"dir": "outputs/rerun/${now:%Y-%m-%d_%H-%M-%S-%f}"}}
+    with open_dict(saved):
+        saved.defaults, saved.hydra = defaults, where
+    ConfigStore.instance().store(NAME, saved)
+    return NAME
+
+
+def check_targets(saved: DictConfig, folder: Path, trusted: Iterable[str]) -> None:
+    """Refuse what neither our store nor torch holds, nor a package that the command trusts."""
+    known, packages = set(_stored()), {name.partition(".")[0] for name in trusted}
+    for target in _targets(OmegaConf.to_container(saved)):
+        package = target.partition(".")[0]
+        if target not in known and not target.startswith(TORCH) and package not in packages:
+            raise ValueError(
+                f"`{folder / 'config.yaml'}` names `{target}`, which is neither ours nor an "
+                f"optimizer or layer of torch; if you trust it: `trust=[{package}]`"
+            )
+
+
+def _stored() -> Iterator[str]:
+    """Give every target that can be chosen by name."""
+
+    def visit(nodes: Any) -> Iterator[str]:
+        for child in nodes.values():
+            if isinstance(child, dict):
+                yield from visit(child)
+            elif OmegaConf.is_config(child.node):
+                yield from _targets(OmegaConf.to_container(child.node, resolve=False))
+
+    repo = ConfigStore.instance().repo
+    yield from visit({k: v for k, v in repo.items() if not k.startswith(("hydra", NAME))})
+
+
+def _targets(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from (str(node[key]) for key in TARGETS if key in node)
+    for child in node.values() if isinstance(node, dict) else node:
+        if isinstance(child, dict | list):
+            yield from _targets(child)
+
+
+def _chosen(arguments: Sequence[str]) -> dict[str, bool]:
+    """Return the groups that the command chooses, and whether of each several options."""
+    words = [a for a in arguments if "=" in a and not a.startswith(("-", "+", "~"))]
+    overrides = OverridesParser.create().parse_overrides(words)
+    return {
+        o.key_or_group: o.get_value_string().startswith("[")
+        for o in overrides
+        if o.key_or_group in groups()
+    }
+
+
+def _empty(saved: DictConfig, key: str) -> None:
+    """Leave nothing of what was saved below a key."""
+    above, _, leaf = key.rpartition(".")
+    parent = OmegaConf.select(saved, above) if above else saved
+    if isinstance(parent, DictConfig):
+        parent[leaf] = {}

@@ -1,0 +1,24 @@
+"""What an error says, in one line."""
+
+FULL_KEY = "full_key: "
+"""The note of an error that says which key of the config it is about; Hydra 1.4 writes it too."""
+
+
+def said(error: BaseException) -> str:
+    """Return the message and its notes, the key that it is about before them.
+
+    >>> error = ValueError("too much")
+    >>> error.add_note("full_key: optim.inner")
+    >>> said(error)
+    '`optim.inner`: too much'
+    """
+    notes = list(getattr(error, "__notes__", ()))
+    keys = [note.removeprefix(FULL_KEY) for note in notes if note.startswith(FULL_KEY)]
+    others = [note for note in notes if not note.startswith(FULL_KEY)]
+    prefix = f"`{keys[0]}`: " if keys else ""
+    return prefix + joined("\n".join([str(error), *others]))
+
+
+def joined(text: str) -> str:
+    """Return lines as one."""
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())

@@ -1,0 +1,100 @@
+"""One command, run: its job, or its jobs one after the other."""
+
+import sys
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.cli.errors import Failure, failure
+from experiments.cli.leftovers import drop_leftovers
+from experiments.cli.schema import check_keys, check_parts
+from experiments.cli.table import show
+from experiments.results.folder import RunFolder
+from experiments.results.summary import Summary
+from experiments.run.build import build
+from experiments.run.job import run
+from experiments.run.parts import Parts
+from xformopt.optim import RoutedOptimizer
+
+
+class Session:
+    """Runs jobs; what it said once, it does not say again."""
+
+    def __init__(self, *, wants_traceback: bool) -> None:
+        """Begin, with nothing said and nothing failed."""
+        self.wants_traceback = wants_traceback
+        self.said: set[str] = set()
+        self.status = 0
+
+    def job(self, cfg: DictConfig) -> float | None:
+        """Run one job; return its goal, or None where it failed.
+
+        In a sweep, a failure is its row in the leaderboard, not the end of all.
+        """
+        hydra_cfg = HydraConfig.get()
+        folder = Path(hydra_cfg.runtime.output_dir)
+        typed: Any = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
+        overrides = tuple(map(str, typed))
+        sweeping = hydra_cfg.mode == RunMode.MULTIRUN
+        summary = self.run(cfg, folder, overrides)
+        if isinstance(summary, Failure):
+            job = f"job {hydra_cfg.job.num} ({' '.join(overrides)}): " if sweeping else ""
+            self.report(summary, job)
+            return None
+        if not sweeping:
+            show(summary, folder)
+        return summary.reached()
+
+    def report(self, failed: Failure, job: str = "") -> int:
+        """Print what failed, in one line; return the exit status, which the worst decides."""
+        if self.wants_traceback:
+            traceback.print_exception(failed.error)
+        print(f"error: {job}{failed.line}", file=sys.stderr)
+        self.status = 1 if job else failed.status
+        return self.status
+
+    def run(self, cfg: DictConfig, path: Path, overrides: tuple[str, ...]) -> Summary | Failure:
+        """Build and run; return the summary, or what went wrong, as its summary says."""
+        try:
+            folder = RunFolder(path)
+        except OSError as error:
+            return failure(error)
+        summary = Summary("running", cfg.get("seed"), overrides)
+        try:
+            parts = self._build(cfg, folder, overrides)
+        except Exception as error:
+            failed = failure(error, cfg, path)
+            folder.write_summary(replace(summary, status="failed", error=failed.line))
+            return failed
+
+        def explain(error: BaseException) -> str:
+            return failure(error, cfg, path, building=False).line
+
+        try:
+            summary = run(parts, folder, summary, explain)
+        except Exception as error:
+            return failure(error, cfg, path, building=False)
+        self._say(summary.notes)
+        return summary
+
+    def _build(self, cfg: DictConfig, folder: RunFolder, overrides: tuple[str, ...]) -> Parts:
+        check_parts(cfg)
+        drop_leftovers(cfg, overrides)
+        check_keys(cfg)
+        folder.write_config(OmegaConf.to_yaml(cfg, resolve=True))
+        parts = build(cfg)
+        if isinstance(parts.state.optimizer, RoutedOptimizer):
+            print(parts.state.optimizer.describe())
+        self._say(parts.notes)
+        return parts
+
+    def _say(self, notes: tuple[str, ...]) -> None:
+        for line in notes:
+            if line not in self.said:
+                self.said.add(line)
+                print(f"note: {line}", flush=True)

@@ -1,0 +1,69 @@
+"""A sweep from its start to its leaderboard."""
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from experiments.results.leaderboard import (
+    as_csv,
+    as_markdown,
+    leaderboard,
+    read_summaries,
+    remarks,
+)
+
+
+class SweepInterrupted(KeyboardInterrupt):
+    """A sweep was stopped: `Leaderboard` can still say what its jobs have reached."""
+
+    def __init__(self, sweep: "Leaderboard") -> None:
+        """Hold the sweep."""
+        super().__init__()
+        self.sweep = sweep
+
+
+class Leaderboard(Callback):
+    """Prints and saves the leaderboard when a sweep ends; a sweep with failures exits with 1."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Note the time: summaries from before are of another sweep in the same folder."""
+        self.folder, self.start = Path(config.hydra.sweep.dir), time.time()
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        self.before = {number: signal.getsignal(number) for number in numbers}
+        for number, handler in self.before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, self._interrupt)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Write what the jobs reached."""
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        if not read_summaries(self.folder, since=self.start):
+            print(f"error: no job of the sweep left a summary in {self.folder}", file=sys.stderr)
+            raise SystemExit(1)
+        if not self.finish():
+            raise SystemExit(1)
+
+    def finish(self) -> bool:
+        """Print and save the table of the jobs that began; return whether all went well."""
+        jobs = read_summaries(self.folder, since=self.start)
+        if not jobs:
+            return False
+        rows = leaderboard(jobs)
+        (self.folder / "leaderboard.md").write_text(as_markdown(rows) + "\n")
+        (self.folder / "leaderboard.csv").write_text(as_csv(rows))
+        saved = f"saved as leaderboard.md and leaderboard.csv in {self.folder}"
+        print("\n".join(["", as_markdown(rows), "", *_notes(remarks(jobs)), saved]))
+        return all(job.status == "finished" for job in jobs)
+
+    def _interrupt(self, *_: Any) -> NoReturn:
+        raise SweepInterrupted(self)
+
+
+def _notes(lines: list[str]) -> list[str]:
+    return [f"note: {line}" for line in lines]

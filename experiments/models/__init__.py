@@ -1,0 +1,1 @@
+"""Networks and points, a family in each file."""

@@ -1,0 +1,76 @@
+"""What a run shows while it runs: a live bar on a terminal, plain lines elsewhere."""
+
+import sys
+from time import perf_counter
+
+from experiments.observers.contract import Evaluated, Event, Observer, Run
+from experiments.results.summary import Summary
+from experiments.results.words import as_words
+
+LINES = 20
+"""The number of plain lines that a run prints, about."""
+
+
+def console() -> Observer:
+    """Return a live bar where there is a terminal, else plain lines."""
+    return Bar() if sys.stdout.isatty() else Lines()
+
+
+class Lines(Observer):
+    """Prints a plain line for an evaluation, for about twenty of them."""
+
+    def start(self, run: Run) -> None:
+        """Start the clock."""
+        self.run = run
+        self.began = perf_counter()
+        self.due = 0.0
+
+    def on(self, event: Event) -> None:
+        """Print the line of an evaluation, if one is due."""
+        if not isinstance(event, Evaluated):
+            return
+        steps = self.run.steps
+        if event.step < self.due and event.step != steps:
+            return
+        self.due = event.step + steps / LINES
+        rate = event.step / (perf_counter() - self.began)
+        print(
+            f"{self.run.name}  step {event.step}/{steps}  {as_words(event.metrics)}  "
+            f"{rate:.0f} steps/s",
+            flush=True,
+        )
+
+
+class Bar(Observer):
+    """Draws a live bar with loss, goal, rate and time left."""
+
+    def start(self, run: Run) -> None:
+        """Show the bar."""
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.run = run
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[metrics]}"),
+        )
+        self.task = self.bar.add_task(run.name, total=run.steps, metrics="", rate="")
+        self.began = perf_counter()
+        self.bar.start()
+
+    def on(self, event: Event) -> None:
+        """Move the bar on; beside it fit the loss and the goal."""
+        if isinstance(event, Evaluated):
+            names = dict.fromkeys([next(iter(event.metrics)), self.run.goal.name])
+            shown = as_words({name: event.metrics[name] for name in names})
+            self.bar.update(self.task, metrics=shown)
+        else:
+            rate = f"{event.step / (perf_counter() - self.began):.0f}/s"
+            self.bar.update(self.task, completed=event.step, rate=rate)
+
+    def end(self, summary: Summary) -> None:
+        """Leave the terminal as it was."""
+        self.bar.stop()

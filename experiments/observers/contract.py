@@ -1,0 +1,60 @@
+"""What a run gives out, and who may listen."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from torch import nn
+
+from experiments.results.metric import Metric
+from experiments.results.summary import Summary
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as its observers see it; the model is the one that is trained, to be read alone.
+
+    `title` names the task and the optimizer.
+    """
+
+    name: str
+    title: str
+    goal: Metric
+    metrics: tuple[Metric, ...]
+    steps: int
+    folder: Path
+    model: nn.Module
+
+
+class Stepped(NamedTuple):
+    """A step was made: the number of steps so far."""
+
+    step: int
+
+
+class Evaluated(NamedTuple):
+    """The model was judged after `step` steps; `best` where the goal was never better."""
+
+    step: int
+    metrics: dict[str, float]
+    seconds: float
+    best: bool
+
+
+Event = Stepped | Evaluated
+
+
+class Observer(Protocol):
+    """Listens to one run; it may subclass this and override what it needs.
+
+    One that fails is reported, hears no more, and the run goes on.
+    """
+
+    def start(self, run: Run) -> None:
+        """Hear that a run begins."""
+
+    def on(self, event: Event) -> None:
+        """Hear of a step or an evaluation."""
+
+    def end(self, summary: Summary) -> None:
+        """Hear what a run reached, of a failed one too."""

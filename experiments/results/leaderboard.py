@@ -1,0 +1,168 @@
+"""The table that ends a sweep: a row per configuration, over its seeds, best first."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from experiments.results import summary as summaries
+from experiments.results.summary import Summary
+from xformopt import text
+
+COLUMNS = ("metric", "mean", "sd", "best", "test", "test_sd", "seeds", "seconds", "error")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A configuration with its figures over the seeds; `test` where the task has such a part."""
+
+    task: str
+    config: dict[str, str]
+    metric: str
+    mode: str
+    mean: float | None
+    sd: float | None
+    best: float | None
+    test: float | None
+    test_sd: float | None
+    seeds: str
+    seconds: float | None
+    error: str
+
+
+def read_summaries(folder: Path, since: float = 0.0) -> list[Summary]:
+    """Read the summary of every job of a sweep, in order of their numbers."""
+    found = folder.rglob(summaries.NAME)
+    jobs = [path.parent for path in found if path.stat().st_mtime >= since - 1]
+    ordered = sorted(jobs, key=lambda job: (len(job.name), job.name))
+    return [summaries.read(job / summaries.NAME) for job in ordered]
+
+
+def leaderboard(jobs: Sequence[Summary]) -> list[Standing]:
+    """Return a row per configuration, over its seeds: the mean and spread of its goal.
+
+    Rows are sorted within each task, failed ones last. A seed that ran twice counts once.
+    """
+    groups: dict[tuple[str, ...], dict[Any, Summary]] = {}
+    for job in jobs:
+        key = tuple(o for o in job.overrides if not o.lstrip("+").startswith("seed="))
+        groups.setdefault(key, {})[job.seed] = job
+    rows = [_row(key, list(group.values())) for key, group in groups.items()]
+    return sorted(rows, key=_rank)
+
+
+def remarks(jobs: Sequence[Summary]) -> list[str]:
+    """Return a line for what was swept and changed nothing: jobs that agree to the last digit.
+
+    They agree where their seed, and every figure, final and best, are the same.
+    """
+    alike: dict[str, list[Summary]] = {}
+    for job in (job for job in jobs if job.status == "finished"):
+        alike.setdefault(f"{job.task} {job.seed} {job.final} {job.best}", []).append(job)
+    found = {
+        tuple(dict.fromkeys(" ".join(_without_seed(job)) for job in group))
+        for group in alike.values()
+    }
+    return [
+        f"these are identical to the last digit: {'; '.join(f'`{words}`' for words in group)}"
+        for group in sorted(found)
+        if len(group) > 1
+    ]
+
+
+def as_markdown(rows: list[Standing]) -> str:
+    """Lay the rows out as an aligned Markdown table; what all of them share stands above it."""
+    first = rows[0].config
+    shared = {k: v for k, v in first.items() if all(row.config.get(k) == v for row in rows)}
+    shared = shared if len(rows) > 1 else {}
+    keys = [key for key in _keys(rows) if key not in shared]
+    table = [[*keys, "metric", "mean ± sd", "best", "test ± sd", "seeds", "seconds", "error"]]
+    for row in rows:
+        spreads = [_spread(row.mean, row.sd), _short(row.best), _spread(row.test, row.test_sd)]
+        cells = [*(row.config.get(k, "") for k in keys), row.metric, *spreads, row.seeds]
+        table.append([*cells, _short(row.seconds), row.error])
+    dropped = {len(keys) + 3} if all(row.test is None for row in rows) else set()
+    dropped |= {len(keys) + 6} if not any(row.error for row in rows) else set()
+    kept = [[cell for i, cell in enumerate(cells) if i not in dropped] for cells in table]
+    above = ", ".join(f"`{key}={value}`" for key, value in shared.items())
+    header, *lines = kept
+    return (f"All with {above}:\n\n" if above else "") + text.as_markdown(
+        header, lines, aligned=True
+    )
+
+
+def as_csv(rows: list[Standing]) -> str:
+    """Lay the rows out as CSV, with full precision."""
+    keys = _keys(rows)
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow([*keys, *COLUMNS])
+    for row in rows:
+        cells = (getattr(row, column) for column in COLUMNS)
+        writer.writerow([*(row.config.get(k, "") for k in keys), *cells])
+    return file.getvalue()
+
+
+def _without_seed(job: Summary) -> tuple[str, ...]:
+    return tuple(o for o in job.overrides if not o.lstrip("+").startswith("seed="))
+
+
+def _row(overrides: tuple[str, ...], group: list[Summary]) -> Standing:
+    finished = [job for job in group if job.status == "finished"]
+    goal = finished[0].goal if finished else None
+    values = [value for job in finished if (value := job.reached()) is not None]
+    bests = [job.best[goal.name] for job in finished] if goal else []
+    tests = [
+        job.final[name]
+        for job in finished
+        for name in job.final
+        if goal and name == _test_of(goal.name)
+    ]
+    errors = dict.fromkeys(job.error or "killed" for job in group if job.status != "finished")
+    return Standing(
+        task=next((job.task for job in group if job.task), ""),
+        config={o.lstrip("+").partition("=")[0]: o.partition("=")[2] for o in overrides},
+        metric=goal.name if goal else "",
+        mode=goal.mode if goal else "max",
+        mean=_mean(values),
+        sd=_sd(values),
+        best=(max if goal and goal.mode == "max" else min)(bests) if bests else None,
+        test=_mean(tests),
+        test_sd=_sd(tests),
+        seeds=f"{len(finished)}/{len(group)}",
+        seconds=_mean([job.seconds for job in finished]),
+        error="; ".join(errors),
+    )
+
+
+def _test_of(goal: str) -> str:
+    return goal.replace("valid_", "test_", 1) if goal.startswith("valid_") else ""
+
+
+def _mean(values: list[float]) -> float | None:
+    return mean(values) if values else None
+
+
+def _sd(values: list[float]) -> float | None:
+    return stdev(values) if len(values) > 1 else None
+
+
+def _rank(row: Standing) -> tuple[Any, ...]:
+    if row.mean is None:
+        return (True, row.task, 0.0)
+    return (False, row.task, -row.mean if row.mode == "max" else row.mean)
+
+
+def _keys(rows: list[Standing]) -> list[str]:
+    return list(dict.fromkeys(key for row in rows for key in row.config))
+
+
+def _spread(middle: float | None, sd: float | None) -> str:
+    return _short(middle) + (f" ± {sd:.2g}" if sd is not None else "")
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

@@ -1,0 +1,27 @@
+"""What is measured, and which way is better."""
+
+from typing import Literal, NamedTuple
+
+Mode = Literal["min", "max"]
+Scale = Literal["linear", "log"]
+
+
+class Metric(NamedTuple):
+    """A figure by its name: whether less or more of it is better, and how it is drawn.
+
+    >>> accuracy = Metric("accuracy", "max")
+    >>> accuracy.better(0.9, 0.8), accuracy.on("valid").name
+    (True, 'valid_accuracy')
+    """
+
+    name: str
+    mode: Mode = "min"
+    scale: Scale = "linear"
+
+    def better(self, new: float, old: float) -> bool:
+        """Return whether `new` beats `old`."""
+        return new > old if self.mode == "max" else new < old
+
+    def on(self, split: str) -> "Metric":
+        """Return the same on a part of the data; on "" it is itself."""
+        return self._replace(name=f"{split}_{self.name}") if split else self

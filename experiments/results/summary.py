@@ -1,0 +1,61 @@
+"""What a run reached: one typed record, saved as `summary.json`."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from experiments.results.metric import Metric
+
+NAME = "summary.json"
+VERSION = 1
+Status = Literal["running", "finished", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run, from its command to its figures; of one that failed, what is known.
+
+    `final` and `best` map `step` and each metric to its figure, after the last step and where the
+    goal was best; `notes` say what has no effect, or not the one that it seems to have.
+    """
+
+    status: Status
+    seed: int | None = None
+    overrides: tuple[str, ...] = ()
+    task: str = ""
+    goal: Metric | None = None
+    optimizer: str = ""
+    inner: str = ""
+    transforms: tuple[str, ...] = ()
+    parameters: int = 0
+    final: dict[str, float] = field(default_factory=dict)
+    best: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    error: str = ""
+    seconds: float = 0.0
+    environment: dict[str, Any] = field(default_factory=dict)
+    version: int = VERSION
+
+    def reached(self) -> float | None:
+        """Return the final figure of the goal, which sweepers and leaderboards go by."""
+        return self.final.get(self.goal.name) if self.goal else None
+
+
+def as_json(summary: Summary) -> str:
+    """Return a summary as text."""
+    goal = summary.goal and summary.goal._asdict()
+    return json.dumps({**asdict(summary), "goal": goal}, indent=2, allow_nan=False) + "\n"
+
+
+def read(path: Path) -> Summary:
+    """Read a summary; one of another version is refused, not guessed at."""
+    held = json.loads(path.read_text())
+    if held.get("version") != VERSION:
+        raise ValueError(
+            f"`{path}` is a summary of version {held.get('version')}, and this is a launcher for "
+            f"version {VERSION}: run it anew"
+        )
+    known = {f.name for f in fields(Summary)}
+    held = {key: tuple(v) if isinstance(v, list) else v for key, v in held.items() if key in known}
+    return Summary(**{**held, "goal": Metric(**held["goal"]) if held["goal"] else None})

@@ -1,0 +1,187 @@
+"""From a config to the parts of a run: what it says is built here, and nowhere else."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hydra_zen import instantiate
+from omegaconf import DictConfig
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from experiments.data.batches import Batches
+from experiments.data.contract import Data
+from experiments.models.normalized import Normalized
+from experiments.models.points import Points
+from experiments.observers.console import console
+from experiments.observers.contract import Observer
+from experiments.observers.curves import Curves
+from experiments.observers.weights import Weights
+from experiments.run.independent import independent
+from experiments.run.parts import Parts
+from experiments.run.schedules import scheduler
+from experiments.run.state import State
+from experiments.run.trainer import Trainer
+from experiments.run.world import set_up
+from experiments.tasks.contract import Task, WithoutData
+from xformopt.making import make_optimizer
+from xformopt.optim import RoutedOptimizer
+from xformopt.refused import Refused
+from xformopt.remarks import remarks
+
+
+def build(cfg: DictConfig) -> Parts:
+    """Build what a config says: data, task, model, optimizer, schedule, observers.
+
+    Seeds are set first, so that a config builds the same parts each time.
+    """
+    device = set_up(cfg.device, cfg.threads, cfg.seed)
+    trainer: Trainer = instantiate(cfg.trainer)
+    task: Task = instantiate(cfg.task)
+    data = _data(cfg, task)
+    data = data.to(device) if data else None
+    batches = Batches(data.train, trainer.size(), cfg.seed) if data else None
+    length = trainer.length(batches)
+    model, optimizer = _model_and_optimizer(cfg, task, data, device)
+    state = State(
+        model=model,
+        optimizer=optimizer,
+        scheduler=scheduler(optimizer, instantiate(cfg.schedule), length.steps),
+        average=_average(model, trainer.ema),
+    )
+    return Parts(
+        name=_name(task, data),
+        task=task,
+        data=data,
+        batches=batches,
+        trainer=trainer,
+        length=length,
+        observers=_observers(cfg, task, trainer),
+        seed=cfg.seed,
+        device=device,
+        state=state,
+        notes=tuple(_notes(cfg, task, optimizer)),
+    )
+
+
+def _data(cfg: DictConfig, task: Task) -> Data | None:
+    """Return the data, of a task that reads any."""
+    if isinstance(task, WithoutData):
+        if cfg.data is not None:
+            raise Refused(
+                "data", f"null for the task `{task.name}`, which reads none", cfg.data._target_
+            )
+        return None
+    if cfg.data is None:
+        raise Refused("data", "a data set for this task", None, "choose one: `data=digits`")
+    data = instantiate(cfg.data)
+    if not isinstance(data, Data):
+        raise Refused("data", "an `experiments.data.contract.Data`", type(data).__name__)
+    return data
+
+
+def _model_and_optimizer(
+    cfg: DictConfig, task: Task, data: Data | None, device: Any
+) -> tuple[nn.Module, Optimizer]:
+    if cfg.model is None:
+        raise Refused("model", "a model", None, "choose one: `model=small_cnn`")
+    offered = _offered(task, data)
+    model = _called("model", instantiate(cfg.model), offered)
+    if not isinstance(model, nn.Module):
+        raise Refused("model", "a torch module", type(model).__name__)
+    if data:
+        model = Normalized(model, data.mean, data.std)
+    model.to(device)
+
+    def make(trained: nn.Module) -> Optimizer:
+        return _optimizer(cfg, trained)
+
+    return independent(make, model) if isinstance(model, Points) else (model, make(model))
+
+
+def _offered(task: Task, data: Data | None) -> Mapping[str, Any]:
+    """Return what a model's signature may ask for."""
+    if data:
+        return {"shape": data.shape, "classes": data.classes}
+    return task.offers() if isinstance(task, WithoutData) else {}
+
+
+def _called(key: str, make: Any, offered: Mapping[str, Any]) -> Any:
+    """Call a function with what its signature asks for of what is offered; it may be built."""
+    if isinstance(make, nn.Module):
+        return make
+    arguments = inspect.signature(make).parameters
+    set_already = getattr(make, "keywords", {})
+    missing = [
+        name
+        for name, a in arguments.items()
+        if a.default is a.empty
+        and a.kind in (a.POSITIONAL_OR_KEYWORD, a.KEYWORD_ONLY)
+        and name not in offered
+    ]
+    if missing:
+        raise Refused(
+            f"{key}.{missing[0]}",
+            f"given: this task offers {', '.join(offered)}",
+            None,
+            f"set it: `+{key}.{missing[0]}=…`",
+        )
+    given = {k: v for k, v in offered.items() if k in arguments and k not in set_already}
+    return make(**given)
+
+
+def _optimizer(cfg: DictConfig, model: nn.Module) -> Optimizer:
+    make: Callable[..., Optimizer] = instantiate(cfg.optim)
+    ours = getattr(make, "func", make) in (make_optimizer, RoutedOptimizer)
+    try:
+        return make(model if ours else model.named_parameters())
+    except (TypeError, ValueError) as error:
+        error.add_note(f"full_key: {_key(error)}")
+        if "Muon only supports 2D" in str(error):
+            error.add_note("`optim=muon` gives the other parameters to AdamW")
+        raise
+
+
+def _key(error: Exception) -> str:
+    """Return the key of the config that an error of an optimizer is about."""
+    if not isinstance(error, Refused):
+        return "optim"
+    return ".".join(filter(None, ("optim", error.path if error.of else error.part)))
+
+
+def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
+    if decay is None:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
+def _observers(cfg: DictConfig, task: Task, trainer: Trainer) -> dict[str, Observer]:
+    ours: dict[str, Observer] = {"console": console()}
+    if trainer.checkpoint != "none":
+        ours["weights"] = Weights(trainer.checkpoint)
+    if cfg.pictures:
+        ours["curves"] = Curves()
+        ours |= task.observers() if isinstance(task, WithoutData) else {}
+    theirs = {name: instantiate(node) for name, node in cfg.observers.items() if node is not None}
+    return {**ours, **theirs}
+
+
+def _name(task: Task, data: Data | None) -> str:
+    return data.name if data else getattr(task, "name", type(task).__name__)
+
+
+def _notes(cfg: DictConfig, task: Task, optimizer: Optimizer) -> list[str]:
+    """Return what should be known of an optimizer before it runs."""
+    found = [
+        line.replace("`param_", "`optim.param_").replace("`transforms.", "`optim.transforms.")
+        for line in remarks(optimizer)
+    ]
+    purpose = cfg.optim.get("purpose", "training")
+    if purpose != "training" and not isinstance(task, WithoutData):
+        found.insert(
+            0,
+            f"`optim` is a recipe for {purpose}, and here it trains a network; "
+            "`python -m xformopt` lists those for training",
+        )
+    return found

@@ -1,0 +1,117 @@
+"""One run: train the parts, tell the observers, say what was reached."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from time import perf_counter
+
+from torch.optim import Optimizer
+
+from experiments.observers.contract import Evaluated, Run
+from experiments.observers.files import Files
+from experiments.results.environment import environment
+from experiments.results.folder import RunFolder
+from experiments.results.summary import Summary
+from experiments.run.judging import judge, models, with_weights
+from experiments.run.listening import Listening
+from experiments.run.loop import train
+from experiments.run.parts import Parts
+from experiments.run.watching import remarks
+from xformopt.optim import RoutedOptimizer
+
+
+def run(
+    parts: Parts, folder: RunFolder, summary: Summary, explain: Callable[[BaseException], str]
+) -> Summary:
+    """Train what was built; return the summary, which the observers are told of a failure too.
+
+    Args:
+        parts: what is trained.
+        folder: where the run's files go.
+        summary: what is known before: seed and overrides.
+        explain: puts an error into one line.
+    """
+    began = perf_counter()
+    summary = _described(parts, summary)
+    folder.write_summary(summary)
+    listening = Listening({"files": Files(folder), **parts.observers}, folder.path)
+    listening.start(_run(parts, folder, summary))
+    try:
+        summary = replace(summary, status="finished", **_trained(parts, listening))
+    except BaseException as error:
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        summary = replace(summary, status=status, error=explain(error))
+        raise
+    finally:
+        notes = (*summary.notes, *remarks(parts.state))
+        seconds = round(perf_counter() - began, 3)
+        listening.end(replace(summary, notes=notes, seconds=seconds))
+    return replace(summary, notes=notes, seconds=seconds)
+
+
+def _trained(parts: Parts, listening: Listening) -> dict[str, dict[str, float]]:
+    """Train; return the final and the best figures, on the test part too where there is one."""
+    last: Evaluated | None = None
+    for event in train(parts):
+        listening.on(event)
+        last = event if isinstance(event, Evaluated) else last
+    best = parts.state.best
+    assert last is not None
+    assert best is not None
+    final = {"step": last.step, **last.metrics, **_tested(parts, models(parts.state))}
+    kept = with_weights(parts.state.model, best.weights)
+    return {"final": final, "best": {"step": best.step, **best.metrics, **_tested(parts, kept)}}
+
+
+def _tested(parts: Parts, judged: object) -> dict[str, float]:
+    return judge(parts.task, parts.data, "test", judged) if parts.data else {}  # type: ignore[arg-type]
+
+
+def _described(parts: Parts, summary: Summary) -> Summary:
+    """Return the summary with what is known before a run."""
+    optimizer, model = parts.state.optimizer, parts.state.model
+    chain = getattr(optimizer, "transforms", {})
+    return replace(
+        summary,
+        optimizer=_chains(optimizer),
+        task=parts.name,
+        goal=parts.goal,
+        inner=_inner(optimizer),
+        transforms=tuple(f"{name}: {link!r}" for name, link in chain.items()),
+        parameters=sum(p.numel() for p in model.parameters()),
+        notes=parts.notes,
+        environment=environment(parts.device),
+    )
+
+
+def _run(parts: Parts, folder: RunFolder, summary: Summary) -> Run:
+    return Run(
+        name=parts.name,
+        title=f"{parts.name} · {summary.optimizer}",
+        goal=parts.goal,
+        metrics=parts.task.metrics,
+        steps=parts.length.steps,
+        folder=folder.path,
+        model=parts.state.model,
+    )
+
+
+def _chains(optimizer: Optimizer) -> str:
+    """Return each chain with the inner optimizer behind it; alike ones of several routes once."""
+    chains = [
+        " → ".join([*getattr(part, "transforms", {}), _class(part)]) for part in _of(optimizer)
+    ]
+    return " | ".join(dict.fromkeys(chains))
+
+
+def _inner(optimizer: Optimizer) -> str:
+    """Return the class of the inner optimizer; of several behind routes, each once."""
+    return ", ".join(dict.fromkeys(map(_class, _of(optimizer))))
+
+
+def _of(optimizer: Optimizer) -> list[Optimizer]:
+    routed = isinstance(optimizer, RoutedOptimizer)
+    return [*optimizer.optimizers.values()] if routed else [optimizer]
+
+
+def _class(optimizer: Optimizer) -> str:
+    return type(getattr(optimizer, "inner_opt", optimizer)).__name__

@@ -1,0 +1,95 @@
+"""How good the weights are, and the averages of them that are kept beside."""
+
+import copy
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from experiments.data.batches import in_order
+from experiments.data.contract import Data
+from experiments.run.state import State, Weights
+from experiments.tasks.contract import Task
+from xformopt.optim import averages
+
+EMA = "ema"
+"""What the average of `trainer.ema` is called; one that a link keeps has the link's name."""
+
+
+def judge(
+    task: Task, data: Data | None, split: str, models: Iterable[tuple[str, nn.Module]]
+) -> dict[str, float]:
+    """Return each metric on a part of the data; those of an average have its name before them."""
+    figures: dict[str, float] = {}
+    for name, model in models:
+        with evaluating(model):
+            batches = in_order(getattr(data, split)) if data else ()
+            measured = task.evaluate(model, batches)
+        figures |= {_named(name, split if data else "", k): v for k, v in measured.items()}
+    return figures
+
+
+def models(state: State) -> Iterator[tuple[str, nn.Module]]:
+    """Give the model as it is, named "", and with each average of its weights by name."""
+    yield "", state.model
+    if state.average is not None:
+        yield EMA, state.average.module
+    for link, kept in averages(state.optimizer).items():
+        if kept:
+            model = copy.deepcopy(state.model)
+            with torch.no_grad():
+                for own, p in zip(model.parameters(), state.model.parameters(), strict=True):
+                    own.copy_(kept.get(p, p))
+            yield link, model
+
+
+def weights(state: State) -> dict[str, Weights]:
+    """Return copies of the weights, and of each average of them."""
+    return {
+        name: {key: value.detach().clone() for key, value in model.state_dict().items()}
+        for name, model in models(state)
+    }
+
+
+def with_weights(model: nn.Module, kept: dict[str, Weights]) -> Iterator[tuple[str, nn.Module]]:
+    """Give copies of a model with other weights, by name."""
+    for name, held in kept.items():
+        other = copy.deepcopy(model)
+        other.load_state_dict(dict(held))
+        yield name, other
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, and back into the one it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+class Diverged(FloatingPointError):
+    """A figure is not finite: the run cannot go on."""
+
+    def __init__(self, name: str, value: float, step: int, rates: Any = ()) -> None:
+        """Keep the figure, and the rates by which it came to that."""
+        super().__init__(f"the {name} is {value} by step {step}: the run diverged")
+        self.rates = tuple(rates)
+
+
+def check_finite(metrics: dict[str, float], state: State) -> None:
+    """Raise `Diverged` where a figure is not finite."""
+    wrong = next((name for name, value in metrics.items() if not math.isfinite(value)), None)
+    if wrong:
+        rates = {float(group["lr"]) for group in state.optimizer.param_groups if "lr" in group}
+        raise Diverged(wrong, metrics[wrong], state.step, sorted(rates))
+
+
+def _named(average: str, split: str, metric: str) -> str:
+    return "_".join(filter(None, (average, split, metric)))

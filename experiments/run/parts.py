@@ -1,0 +1,36 @@
+"""What one config builds, before it runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from experiments.data.batches import Batches
+from experiments.data.contract import Data
+from experiments.observers.contract import Observer
+from experiments.results.metric import Metric
+from experiments.run.state import State
+from experiments.run.trainer import Length, Trainer
+from experiments.tasks.contract import Task
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a run, and the state that it starts from."""
+
+    name: str
+    task: Task
+    data: Data | None
+    batches: Batches | None
+    trainer: Trainer
+    length: Length
+    observers: Mapping[str, Observer]
+    seed: int
+    device: torch.device
+    state: State
+    notes: tuple[str, ...]
+
+    @property
+    def goal(self) -> Metric:
+        """Return what the run is judged and chosen by: on the valid part, where there is one."""
+        return self.task.goal.on("valid" if self.data else "")

@@ -1,0 +1,41 @@
+"""All that a run needs to go on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
+
+Weights = Mapping[str, Tensor]
+
+
+@dataclass
+class Best:
+    """Where the goal was best: the figures there, and the weights, by the name of their average."""
+
+    step: int
+    metrics: dict[str, float]
+    weights: dict[str, Weights]
+
+
+@dataclass
+class State:
+    """What changes while a run goes on.
+
+    `average` is the model that `trainer.ema` keeps; `loss` is the sum over the `counted` steps
+    since the evaluation before.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    scheduler: LRScheduler | None = None
+    average: AveragedModel | None = None
+    step: int = 0
+    loss: Tensor | float = 0.0
+    counted: int = 0
+    seconds: float = 0.0
+    best: Best | None = None
+    watched: dict[str, bool] = field(default_factory=dict)
+    """Whether a link has changed anything at the steps that were looked at."""

@@ -1,0 +1,98 @@
+"""How a model is trained: how long, in batches of what size, judged how often."""
+
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+from hydra_zen import store
+
+from experiments.data.batches import Batches
+from experiments.observers.weights import KEPT, Kept
+from xformopt.refused import Refused
+
+COUNTS = ("epochs", "steps", "eval_every")
+TOY_EVALUATIONS = 100
+"""How often a run without data is judged, where nothing else is said."""
+
+
+class Length(NamedTuple):
+    """How many steps a run makes, and how many lie between two evaluations."""
+
+    steps: int
+    eval_every: int
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How a model is trained.
+
+    Args:
+        epochs: how often each image is seen.
+        steps: the number of steps, in place of `epochs`.
+        batch_size: the number of images of a step.
+        eval_every: steps between evaluations; None: an epoch, or a hundredth of a run without data.
+        ema: the decay of an average of the weights, which is judged beside them; None: no average.
+        checkpoint: which weights are kept as files: none, last, best or both.
+    """
+
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    eval_every: int | None = None
+    ema: float | None = None
+    checkpoint: Kept = "none"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        for key in COUNTS:
+            check_count(key, getattr(self, key), optional=True)
+        if self.batch_size is not None:
+            check_count("batch_size", self.batch_size)
+        if self.checkpoint not in KEPT:
+            raise Refused("checkpoint", ", ".join(KEPT[:-1]) + f" or {KEPT[-1]}", self.checkpoint)
+        if self.ema is not None and not (_is_number(self.ema) and 0 <= self.ema < 1):
+            raise Refused("ema", "a number in [0, 1) or null", self.ema)
+
+    def length(self, batches: Batches | None) -> Length:
+        """Return how long a run is on batches of data, or without data."""
+        if batches is None:
+            steps = self._without_data()
+            return Length(steps, self.eval_every or max(1, steps // TOY_EVALUATIONS))
+        if self.steps is None and self.epochs is None:
+            raise ValueError("`trainer.epochs` or `trainer.steps` must be given, got null for both")
+        steps = self.steps or (self.epochs or 0) * batches.per_epoch
+        return Length(steps, self.eval_every or batches.per_epoch)
+
+    def size(self) -> int:
+        """Return the size of a batch."""
+        check_count("trainer.batch_size", self.batch_size)
+        return self.batch_size or 0
+
+    def _without_data(self) -> int:
+        for key in ("epochs", "batch_size"):
+            if getattr(self, key) is not None:
+                raise Refused(
+                    f"trainer.{key}",
+                    "null for a task without data, whose points all move at each step",
+                    getattr(self, key),
+                    "set `trainer.steps`",
+                )
+        check_count("trainer.steps", self.steps)
+        return self.steps or 0
+
+
+def check_count(key: str, value: Any, *, optional: bool = False) -> None:
+    """Refuse a value that is no int >= 1, nor None where that is allowed."""
+    if optional and value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise Refused(key, "an int >= 1 or null" if optional else "an int >= 1", value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+ALL = {"_target_": f"{Trainer.__module__}.{Trainer.__qualname__}"} | {
+    field.name: field.default for field in fields(Trainer)
+}
+store(ALL, group="trainer", name="_all")

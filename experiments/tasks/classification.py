@@ -1,0 +1,66 @@
+"""Image classification."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from hydra_zen import store
+from torch import Tensor, nn
+
+from experiments.data.batches import Batch
+from experiments.evaluation.clean import outputs
+from experiments.evaluation.metrics import accuracy, loss
+from experiments.results.metric import Metric
+from experiments.tasks.contract import Task
+from xformopt.refused import Refused
+
+Measure = Callable[[Tensor, Tensor], Tensor]
+"""A metric `f(logits, labels)`, registered by `register.metric`."""
+
+
+class Classification(Task):
+    """Minimises the cross-entropy; judged by metrics of logits and labels."""
+
+    def __init__(
+        self,
+        metrics: Mapping[str, Measure | None] | None = None,
+        goal: str = "accuracy",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        """Keep the metrics by name, loss and accuracy by default; one that is None is left out."""
+        metrics = {"loss": loss, "accuracy": accuracy} if metrics is None else metrics
+        if isinstance(label_smoothing, bool) or not 0 <= label_smoothing < 1:
+            raise Refused("label_smoothing", "a number in [0, 1)", label_smoothing)
+        self.measures = {name: measure for name, measure in metrics.items() if measure}
+        self.metrics = tuple(as_metric(name, fn) for name, fn in self.measures.items())
+        if goal not in self.measures:
+            raise Refused("goal", f"one of the metrics, {', '.join(self.measures)}", goal)
+        self.goal = next(metric for metric in self.metrics if metric.name == goal)
+        self.label_smoothing = label_smoothing
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the mean cross-entropy of a batch."""
+        images, labels = batch
+        return nn.functional.cross_entropy(
+            model(images), labels, label_smoothing=self.label_smoothing
+        )
+
+    def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
+        """Return each metric."""
+        logits, labels = outputs(model, batches)
+        return {name: float(measure(logits, labels)) for name, measure in self.measures.items()}
+
+
+store(
+    Classification,
+    group="task",
+    name="classification",
+    metrics={},
+    hydra_defaults=[{"metrics": ["loss", "accuracy"]}, "_self_"],
+)
+
+
+def as_metric(name: str, measure: Measure) -> Metric:
+    """Return what a measure was registered as; by itself or behind a partial."""
+    known = vars(getattr(measure, "func", measure))
+    if "mode" not in known:
+        raise Refused(f"metrics.{name}", "decorated by `register.metric(mode)`", measure)
+    return Metric(name, known["mode"], known["scale"])

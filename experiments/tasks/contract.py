@@ -1,0 +1,41 @@
+"""What a task is: something to minimise, and a measure of how well that went."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from experiments.observers.contract import Observer
+from experiments.results.metric import Metric
+
+
+class Task(Protocol):
+    """Has no model and no device: it is given both. It may subclass this.
+
+    `metrics` are what `evaluate` returns, `goal` is the one of them that all goes by.
+    """
+
+    metrics: tuple[Metric, ...]
+    goal: Metric
+
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """Return what to minimise on a batch, a scalar; a task without data is given None."""
+        ...
+
+    def evaluate(self, model: nn.Module, batches: Iterable[Any]) -> dict[str, float]:
+        """Measure a model on a part of the data; without data there are no batches."""
+        ...
+
+
+class WithoutData(Task):
+    """A task that reads no data: it has a name, and says what its model is made from."""
+
+    name: str
+
+    def offers(self) -> Mapping[str, Any]:
+        """Return what the model's signature may ask for."""
+        raise NotImplementedError
+
+    def observers(self) -> Mapping[str, Observer]:
+        """Return who draws the task's own pictures, by name."""
+        return {}

@@ -1,0 +1,189 @@
+"""The launcher's house: arrows point one way, and one file adds one thing."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"```python\n# my_parts.py\n(.*?)```", re.DOTALL)
+QUICK = ["trainer.epochs=2", "pictures=false"]
+
+
+def test_arrows_point_one_way():
+    """The contracts stand in `pyproject.toml`."""
+    code = "import sys; from importlinter.cli import lint_imports_command; lint_imports_command()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert "0 broken" in done.stdout
+
+
+@pytest.fixture(scope="session")
+def guide(tmp_path_factory: Any) -> Path:
+    """The file that the guide writes."""
+    blocks = BLOCK.findall((ROOT / "experiments/README.md").read_text())
+    file = tmp_path_factory.mktemp("user") / "my_parts.py"
+    file.write_text("\n\n".join(blocks))
+    return file
+
+
+@pytest.fixture
+def my_parts(guide: Path, monkeypatch: Any) -> Path:
+    """The same where it can be imported, as in the folder where one is."""
+    monkeypatch.syspath_prepend(str(guide.parent))
+    return guide
+
+
+class TestOneFileAddsOneThing:
+    """Each of the guide's parts, from a file outside of the project."""
+
+    def test_data_and_model(self, cli: Any, my_parts: Path):
+        chosen = ["task=classification", "data=blobs", "data.count=200", "model=tiny"]
+        result = cli("trust=my_parts", *chosen, "model.hidden=5", *QUICK)
+        assert result.status == 0, result.err
+        summary = result.read("summary.json")
+        assert summary["task"] == "blobs"
+        assert summary["parameters"] == 16 * 5 + 5 + 5 * 2 + 2
+
+    def test_task(self, cli: Any, my_parts: Path):
+        result = cli("trust=my_parts", "task=Focal", "data=blobs", "model=tiny", *QUICK)
+        assert result.status == 0, result.err
+        plain = cli("trust=my_parts", "task=classification", "data=blobs", "model=tiny", *QUICK)
+        assert result.metrics[0]["valid_loss"] == plain.metrics[0]["valid_loss"]
+        assert result.metrics[-1]["loss"] < plain.metrics[-1]["loss"]
+
+    def test_schedule(self, cli: Any, my_parts: Path):
+        steps = ["task=himmelblau", "trainer.steps=9", "pictures=false"]
+        one, three = (
+            cli("trust=my_parts", *steps, "schedule=restarts", f"schedule.cycles={n}")
+            for n in (1, 3)
+        )
+        assert one.status == three.status == 0
+        assert one.metrics[3]["loss"] != three.metrics[3]["loss"]
+        assert one.metrics[1]["loss"] == three.metrics[1]["loss"]
+
+    def test_metric(self, cli: Any, my_parts: Path):
+        metrics = "task/metrics=[accuracy,worst_class]"
+        result = cli("trust=my_parts", metrics, "task.goal=worst_class", *QUICK)
+        assert result.status == 0, result.err
+        last = result.metrics[-1]
+        assert set(last) == {"step", "loss", "valid_accuracy", "valid_worst_class", "seconds"}
+        assert last["valid_worst_class"] <= last["valid_accuracy"]
+        goal = result.read("summary.json")["goal"]
+        assert goal == {"name": "valid_worst_class", "mode": "max", "scale": "linear"}
+
+    def test_observer(self, cli: Any, my_parts: Path):
+        diary = "observers.Diary.file=mine.txt"
+        result = cli("trust=my_parts", "observers=[Diary]", diary, *QUICK)
+        assert result.status == 0, result.err
+        lines = (result.folder / "mine.txt").read_text().splitlines()
+        assert [line.partition(":")[0] for line in lines] == ["0", "21", "42"]
+
+    def test_toy(self, cli: Any, my_parts: Path):
+        result = cli("trust=my_parts", "task=bowl", "task.dim=3", "trainer.steps=200")
+        assert result.status == 0, result.err
+        assert result.read("summary.json")["final"]["solved"] == 1
+
+    def test_by_target(self, cli: Any, my_parts: Path):
+        data = "+data._target_=my_parts.blobs"
+        model = ["+model._target_=my_parts.tiny", "+model._partial_=true"]
+        result = cli("task=classification", data, "+data.count=100", *model, *QUICK)
+        assert result.status == 0, result.err
+        result = cli("model._target_=torch.nn.Flatten", *QUICK)
+        assert "Adam() cannot be built: optimizer got an empty parameter list" in result.err
+
+    def test_by_entry_point(self, cli: Any, my_parts: Path):
+        info = my_parts.with_name("mine-1.0.dist-info")
+        info.mkdir()
+        (info / "METADATA").write_text("Name: mine\nVersion: 1.0\n")
+        points = "[xformopt.experiments]\nmine = my_parts\n"
+        (info / "entry_points.txt").write_text(points)
+        result = cli("task=classification", "data=blobs", "model=tiny", *QUICK)
+        assert result.status == 0, result.err
+
+    def test_by_yaml_of_a_package(self, cli: Any, my_parts: Path):
+        for group, name in (("data", "blobs"), ("model", "tiny")):
+            folder = my_parts.with_name("conf") / group
+            folder.mkdir(parents=True)
+            partial = "_partial_: true\n" if group == "model" else ""
+            (folder / f"my_{name}.yaml").write_text(f"_target_: my_parts.{name}\n{partial}")
+        path = f"hydra.searchpath=[file://{my_parts.parent}/conf]"
+        result = cli(path, "task=classification", "data=my_blobs", "model=my_tiny", *QUICK)
+        assert result.status == 0, result.err
+
+    def test_what_is_not_a_part(self, cli: Any, my_parts: Path):
+        held = "from experiments import register\n@register.data\ndef nothing(): ...\n"
+        my_parts.with_name("no_part.py").write_text(held)
+        chosen = ["trust=no_part", "task=classification", "data=nothing", "model=small_cnn"]
+        assert "`data` must be an `experiments.data.contract.Data`" in cli(*chosen).err
+
+    def test_a_module_that_is_not_there(self, cli: Any):
+        assert cli("trust=[nowhere]").err == (
+            "error: `trust` must be modules that can be imported, got 'nowhere'; is it installed, "
+            "or in this folder?\n"
+        )
+
+
+class TestRerun:
+    STEPS = ("task=himmelblau", "trainer.steps=5", "pictures=false", "seed=3")
+
+    def numbers(self, result: Any) -> list[dict[str, float]]:
+        assert result.status == 0, result.err
+        return [{k: v for k, v in line.items() if k != "seconds"} for line in result.metrics]
+
+    def test_gives_the_same_numbers(self, cli: Any):
+        first = cli(*self.STEPS, "optim=lion", "optim.transforms.lion_mix.beta1=0.5")
+        again = cli(f"rerun={first.folder}")
+        assert self.numbers(again) == self.numbers(first)
+        config = (first.folder / "config.yaml").read_text()
+        assert (again.folder / "config.yaml").read_text() == config
+
+    def test_takes_overrides(self, cli: Any):
+        first = cli(*self.STEPS, "optim=lion")
+        changed = cli(f"rerun={first.folder}", "optim.inner.lr=0.5", "seed=4")
+        assert self.numbers(changed) == self.numbers(
+            cli(*self.STEPS, "optim=lion", "optim.inner.lr=0.5", "seed=4")
+        )
+
+    @pytest.mark.parametrize(
+        "chosen",
+        [
+            ["optim=muon"],
+            ["optim/inner=adam"],
+            ["optim/transforms=[sign]"],
+            ["+optim/transforms=clip_norm"],
+            ["schedule=cosine"],
+        ],
+    )
+    def test_a_group_that_is_chosen_replaces_what_was_saved(self, cli: Any, chosen: list[str]):
+        first = cli(*self.STEPS, "optim=lion")
+        assert self.numbers(cli(f"rerun={first.folder}", *chosen)) == self.numbers(
+            cli(*self.STEPS, "optim=lion", *chosen)
+        )
+
+    def test_in_a_sweep(self, cli: Any):
+        first = cli(*self.STEPS)
+        result = cli("-m", f"rerun={first.folder}", "optim.inner.lr=0.1,0.2")
+        assert result.status == 0
+        rates = [OmegaConf.load(p).optim.inner.lr for p in result.folder.glob("*/config.yaml")]
+        assert sorted(rates) == [0.1, 0.2]
+
+    def test_refuses(self, cli: Any, tmp_path: Path):
+        said = cli(f"rerun={tmp_path}").err
+        assert said.startswith("error: `rerun` must be the folder of a run, which holds a `config")
+        first = cli(*self.STEPS)
+        assert (
+            "`task` sets data, model and trainer" in cli(f"rerun={first.folder}", "task=beale").err
+        )
+        file = first.folder / "config.yaml"
+        file.write_text(file.read_text().replace("torch.optim.adam.Adam", "os.system"))
+        said = cli(f"rerun={first.folder}").err
+        assert "names `os.system`, which is neither ours nor an optimizer or layer of torch" in said
+        file.write_text(file.read_text().replace("os.system", "torch.load"))
+        assert "names `torch.load`, which is neither ours" in cli(f"rerun={first.folder}").err

@@ -1,0 +1,126 @@
+"""Sweeps and their leaderboards."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).parents[2]
+SHORT = ["task=himmelblau", "trainer.steps=20", "task.starts=4"]
+
+
+def test_leaderboard(cli: Any):
+    inners, seeds = "optim/inner=sgd,adam,sparseadam", "seed=0,1"
+    result = cli("-m", *SHORT, inners, seeds, "optim.param_ndim=0,1")
+    assert result.status == 1
+    with (result.folder / "leaderboard.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    means = [float(row["mean"]) for row in rows if row["mean"]]
+    assert len(means) == 4
+    assert means == sorted(means)
+    for row in rows[:4]:
+        jobs = [
+            json.loads(path.read_text())
+            for path in result.folder.glob("*/summary.json")
+            if {
+                f"optim/inner={row['optim/inner']}",
+                f"optim.param_ndim={row['optim.param_ndim']}",
+            }
+            <= set(json.loads(path.read_text())["overrides"])
+        ]
+        distances = [job["final"]["distance"] for job in jobs]
+        assert float(row["mean"]) == pytest.approx(sum(distances) / 2)
+        assert float(row["sd"]) == pytest.approx(abs(distances[0] - distances[1]) / 2**0.5)
+        assert row["seeds"] == "2/2"
+    for row in rows[4:]:
+        assert row["optim/inner"] == "sparseadam"
+        assert row["seeds"] == "0/2"
+        assert "SparseAdam does not support dense gradients" in row["error"]
+    markdown = (result.folder / "leaderboard.md").read_text()
+    assert markdown in result.out
+    assert markdown.startswith(
+        "All with `task=himmelblau`, `trainer.steps=20`, `task.starts=4`:\n\n| optim/inner |"
+    )
+    assert len({len(line) for line in markdown.splitlines()[2:]}) == 1
+    assert "error: job 10 (task=himmelblau trainer.steps=20 task.starts=4" in result.err
+
+
+def test_a_seed_counts_once(cli: Any):
+    result = cli("-m", *SHORT, "++seed=1,1")
+    with (result.folder / "leaderboard.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert row["seeds"] == "1/1"
+
+
+def test_tasks_are_ranked_apart(cli: Any):
+    result = cli("-m", "task=beale,himmelblau", "trainer.steps=3", "optim/inner=sgd,adam")
+    with (result.folder / "leaderboard.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["task"] for row in rows] == ["beale"] * 2 + ["himmelblau"] * 2
+
+
+@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_keeps_its_leaderboard(tmp_path: Path, way: signal.Signals):
+    command = [sys.executable, "-m", "experiments", "-m", "task=himmelblau", "seed=0,1"]
+    options = ["trainer.steps=100000,1000000", f"hydra.sweep.dir={tmp_path}"]
+    process = subprocess.Popen(
+        [*command, *options, "trainer.eval_every=50"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    while process.poll() is None and not (tmp_path / "0/metrics.jsonl").exists():
+        time.sleep(0.05)
+    process.send_signal(way)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.endswith(b"error: interrupted\n")
+    assert "interrupted" in (tmp_path / "leaderboard.md").read_text()
+
+
+def test_status_is_zero_where_all_went_well(cli: Any):
+    assert cli("-m", *SHORT, "seed=0,1").status == 0
+
+
+def test_a_sweep_that_leaves_no_summary_fails(cli: Any, tmp_path: Path):
+    (tmp_path / "sweep/0/metrics.jsonl").mkdir(parents=True)
+    result = cli("-m", *SHORT, folder=tmp_path / "sweep")
+    assert result.status == 1
+    assert "error: job 0" in result.err
+    assert "no job of the sweep left a summary" in result.err
+
+
+def test_names_may_be_quoted(cli: Any):
+    result = cli("-m", *SHORT[1:], "task='himmelblau','beale'")
+    assert result.status == 0
+    assert len(list(result.folder.glob("*/summary.json"))) == 2
+
+
+def test_the_flag_may_stand_anywhere(cli: Any):
+    result = cli(*SHORT[:2], "-m", SHORT[2], "seed=0,1")
+    assert result.status == 0
+    assert len(list(result.folder.glob("*/summary.json"))) == 2
+
+
+def test_an_empty_value_below_a_swept_group(cli: Any):
+    result = cli("-m", *SHORT, "optim/inner=sgd,adam", "+optim.inner.foo=")
+    assert result.status != 0
+    assert "choice" not in result.err
+
+
+def test_keys_below_a_swept_group_are_set_in_each_job(cli: Any):
+    result = cli("-m", "task=himmelblau,beale", "trainer.steps=2", "task.starts=3")
+    assert result.status == 0
+    for path in result.folder.glob("*/config.yaml"):
+        assert OmegaConf.load(path).task.starts == 3
