@@ -104,7 +104,7 @@ class TestTransform:
         def wrong(grad: Tensor) -> None: ...
 
         with pytest.raises(
-            ValueError, match=r"`items` of `wrong` must be among \('item', 'matrix'"
+            ValueError, match=r"`items` of `wrong` must be among \('entry', 'item', 'matrix'"
         ):
             T.Transform(wrong, **declared)
 

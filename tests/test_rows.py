@@ -113,7 +113,7 @@ def test_links(name: str):
     for ndim in NDIMS:
         build = partial(ParamTransformingOptimizer, lr=1e-2, transforms=[link], param_ndim=ndim)
         if transform.draws(link.settings):  # other numbers for other rows
-            whole = ndim in (2, None) and not transform.elementwise
+            whole = ndim in (2, None) and transform.items != "entry"
             assert acts_by_row(build([start()])) != whole
         else:
             check(lambda x, b=build: b([x]), happens=name in ENTRIES | HAPPENS.keys())

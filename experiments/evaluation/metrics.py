@@ -10,6 +10,7 @@ from xformopt.refused import Refused
 def loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the mean cross-entropy.
 
+    >>> import torch
     >>> loss(torch.zeros(3, 2), torch.tensor([0, 1, 1]))
     tensor(0.6931)
     """
@@ -20,6 +21,7 @@ def loss(logits: Tensor, labels: Tensor) -> Tensor:
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the share of images whose class has the largest logit.
 
+    >>> import torch
     >>> accuracy(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1]))
     tensor(0.5000)
     """
@@ -30,6 +32,7 @@ def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
 def top_accuracy(logits: Tensor, labels: Tensor, k: int = 5) -> Tensor:
     """Return the share of images whose class is among the k largest logits.
 
+    >>> import torch
     >>> top_accuracy(torch.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]]), torch.tensor([1, 2]), k=2)
     tensor(0.5000)
     """
