@@ -1,7 +1,6 @@
 """Corners that a critical read found; each was wrong once."""
 
 import inspect
-import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -259,13 +258,6 @@ class TestLauncher:
         assert len(lines) == 3
         assert "diverged" in lines[2]
         assert ",2/2," in lines[1]
-
-    def test_a_run_folder_used_again_holds_the_new_run_alone(self, cli: Any, tmp_path: Any):
-        command = ["task=himmelblau", "task.starts=2", "trainer.steps=3"]
-        for _ in range(2):
-            assert cli(*command, folder=tmp_path / "same").status == 0
-        lines = (tmp_path / "same" / "metrics.jsonl").read_text().splitlines()
-        assert [json.loads(line)["step"] for line in lines] == [0, 1, 2, 3]
 
 
 def test_a_link_called_as_a_buffer_of_the_inner_optimizer():
