@@ -17,7 +17,7 @@ from experiments.bench.clock import Times, interleave
 from experiments.bench.links import entry_of
 from xformopt import ParamTransformingOptimizer
 from xformopt import transforms as T
-from xformopt.transforms.registry import Transform
+from xformopt.transforms.definition import Transform
 
 RANKS = 2
 MATRICES, SIDE = 12, 512

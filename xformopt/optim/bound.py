@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from xformopt.transforms.definition import Transform
 from xformopt.transforms.link import INHERIT, Link
-from xformopt.transforms.registry import Transform
 
 Group = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from xformopt.optim.batching import hook_view
 from xformopt.optim.bound import Bound
-from xformopt.transforms.registry import Transform
+from xformopt.transforms.definition import Transform
 
 NOT_RENAMED: dict[str, str] = {}
 HOOKS = {"pre": "_pre_step_transform_", "post": "_post_step_transform_"}

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from xformopt.optim.bound import Bound
+from xformopt.transforms.definition import Transform
 from xformopt.transforms.items import at_least_float32
-from xformopt.transforms.registry import Transform
 
 Columns = list[list[Tensor]]
 

@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
+from xformopt.transforms.definition import Transform
 from xformopt.transforms.items import rounds_scalars
-from xformopt.transforms.registry import Transform
 
 SMALL = 2**17
 """Bytes below which tensors on the CPU are gathered: there a call costs more than a copy."""

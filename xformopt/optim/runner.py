@@ -10,7 +10,7 @@ from torch._utils import _unflatten_dense_tensors as unflatten
 
 from xformopt.optim.batching import batch_shape, batched, identity
 from xformopt.optim.plans import Call, Columns, Plan
-from xformopt.transforms.registry import Transform
+from xformopt.transforms.definition import Transform
 
 
 class Runner:

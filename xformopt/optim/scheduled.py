@@ -14,7 +14,7 @@ from xformopt.optim.bound import Bound
 from xformopt.optim.inner import as_number, check_values
 from xformopt.refused import anew
 from xformopt.schedules import Schedule, as_schedule, scaled
-from xformopt.transforms.registry import Transform
+from xformopt.transforms.definition import Transform
 
 Group = dict[str, Any]
 Place = tuple[int, str]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from xformopt.optim.batching import item_ndim
 from xformopt.optim.exchange import Exchange, by_kind, can_be_dealt
-from xformopt.transforms.registry import Transform
+from xformopt.transforms.definition import Transform
 
 Columns = list[list[Tensor]]
 

@@ -7,8 +7,9 @@ here, so that a new transform is written in one place only.
 import importlib
 import pkgutil
 
+from xformopt.transforms.definition import Transform
 from xformopt.transforms.link import Link
-from xformopt.transforms.registry import Transform, get, names, remove, transform
+from xformopt.transforms.registry import get, names, remove, transform
 
 __all__ = ["Link", "Transform", "get", "names", "remove", "transform"]
 

@@ -8,7 +8,7 @@ import torch
 from xformopt.refused import Refused, RefusedType, standing_in
 
 if TYPE_CHECKING:
-    from xformopt.transforms.registry import Transform
+    from xformopt.transforms.definition import Transform
 
 INHERIT = "inherit"
 """The `param_ndim` of a link that takes the one of the parameter group."""
