@@ -51,12 +51,12 @@ class Refused(ValueError):
     @property
     def path(self) -> str:
         """The key in the config of an optimizer: `inner.lr`, `transforms.top_q.q`."""
-        return _dotted(self.part, self.key)
+        return dotted(self.part, self.key)
 
     def under(self, prefix: str) -> "Refused":
         """Return the same of the key `prefix.path`, for whoever knows where the config stands."""
         made = copy.copy(self)
-        made.key, made.part, made._shows_key = _dotted(prefix, self.path), "", True
+        made.key, made.part, made._shows_key = dotted(prefix, self.path), "", True
         made.args = (made._message(),)
         return made
 
@@ -87,9 +87,25 @@ def standing_in(part: str) -> Iterator[None]:
     try:
         yield
     except Refused as error:
-        error.part = _dotted(part, error.part)
+        error.part = dotted(part, error.part)
         raise
 
 
-def _dotted(*names: str) -> str:
+def dotted(*names: str) -> str:
+    """Return the names that are given as one key.
+
+    >>> dotted("optim", "", "lr")
+    'optim.lr'
+    """
     return ".".join(filter(None, names))
+
+
+def check_count(key: str, value: Any, *, least: int = 1, optional: bool = False) -> None:
+    """Refuse a value that is no int >= `least`, nor None where that is allowed.
+
+    >>> check_count("steps", None, optional=True)
+    """
+    if optional and value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise Refused(key, f"an int >= {least}{' or null' if optional else ''}", value)

@@ -5,7 +5,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from xformopt.making import DEFAULT_NDIM
-from xformopt.optim import ParamTransformingOptimizer
+from xformopt.optim import ParamTransformingOptimizer, parts_of
 from xformopt.optim.hooks import HOOKS
 from xformopt.transforms.link import INHERIT
 
@@ -22,10 +22,9 @@ def remarks(optimizer: Optimizer) -> list[str]:
     >>> remarks(ParamTransformingOptimizer(x, transforms=[T.sign()], param_ndim=1))
     ['`param_ndim=1`: nothing depends on it, since every link acts entry by entry or has its own']
     """
-    parts: dict[str, Any] = getattr(optimizer, "optimizers", {"": optimizer})
     return [
         f"route `{route}`: {line}" if route else line
-        for route, part in parts.items()
+        for route, part in parts_of(optimizer).items()
         if isinstance(part, ParamTransformingOptimizer)
         for line in _of(part)
     ]

@@ -20,10 +20,10 @@ def check_command(arguments: Iterable[str]) -> None:
 
     Some take a list, without repetitions: Hydra would merge them.
     """
-    overrides = _overrides(arguments)
+    overrides, known = overrides_of(arguments), groups()
     _check_routed(overrides)
     for override in overrides:
-        if override.key_or_group in groups() and override.package is None:
+        if override.key_or_group in known and override.package is None:
             for value in _values(override):
                 _check_choice(override.key_or_group, value)
 
@@ -58,7 +58,7 @@ def for_each_job(arguments: list[str]) -> list[str]:
     if not SWEEP & set(arguments):
         return arguments
     arguments = [argument for argument in arguments if argument not in SWEEP]
-    parsed = {override.input_line: override for override in _overrides(arguments)}
+    parsed = {override.input_line: override for override in overrides_of(arguments)}
     swept = [o.key_or_group for o in parsed.values() if o.is_sweep_override()]
     below = tuple(f"{key.replace('/', '.')}." for key in swept if key in groups())
     each = [
@@ -70,7 +70,8 @@ def for_each_job(arguments: list[str]) -> list[str]:
     return ["--multirun", *each]
 
 
-def _overrides(arguments: Iterable[str]) -> list[Override]:
+def overrides_of(arguments: Iterable[str]) -> list[Override]:
+    """Return the overrides of a command line, without its flags."""
     words: Any = [a for a in arguments if "=" in a and not a.startswith("-")]
     return OverridesParser.create().parse_overrides(words)
 

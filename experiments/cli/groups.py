@@ -29,10 +29,7 @@ def groups() -> list[str]:
 
 def options(group: str) -> list[str]:
     """Return the options of a group that are for users."""
-    node: Any = ConfigStore.instance().repo
-    for name in group.split("/"):
-        node = node.get(name, {})
-    stored = [name for name, child in node.items() if not isinstance(child, dict)]
+    stored = [name for name, child in _nodes(group).items() if not isinstance(child, dict)]
     files = [path.name for path in (CONF / group).glob("*.yaml")]
     names = sorted({name.removesuffix(".yaml") for name in [*stored, *files]})
     return [name for name in names if not name.startswith("_")]
@@ -40,10 +37,14 @@ def options(group: str) -> list[str]:
 
 def stored(group: str, option: str) -> Any:
     """Return the node that the store holds for an option."""
-    node: Any = ConfigStore.instance().repo
+    return OmegaConf.create(OmegaConf.to_container(_nodes(group)[f"{option}.yaml"].node))
+
+
+def _nodes(group: str) -> dict[str, Any]:
+    nodes: Any = ConfigStore.instance().repo
     for name in group.split("/"):
-        node = node.get(name, {})
-    return OmegaConf.create(OmegaConf.to_container(node[f"{option}.yaml"].node))
+        nodes = nodes.get(name, {})
+    return nodes
 
 
 def way_out(group: str) -> str:

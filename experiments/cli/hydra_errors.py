@@ -14,7 +14,7 @@ from hydra.errors import (
 )
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from experiments.cli.command import CHAIN
+from experiments.cli.command import MANY
 from experiments.cli.groups import acting, groups, options
 from experiments.cli.said import joined
 from xformopt.refused import Refused
@@ -44,7 +44,7 @@ def _missing_option(error: MissingConfigException) -> str:
 
 
 def _choice(group: str, option: str) -> str:
-    return f"`{group}=[{option}]`" if group == CHAIN else f"`{group}={option}`"
+    return f"`{group}=[{option}]`" if group in MANY else f"`{group}={option}`"
 
 
 def _composition(error: ConfigCompositionException) -> str:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from experiments.cli.command import overrides_of
 from experiments.cli.groups import groups
 from xformopt.refused import Refused
 
@@ -79,12 +79,11 @@ def _targets(node: Any) -> Iterator[str]:
 
 def _chosen(arguments: Sequence[str]) -> dict[str, bool]:
     """Return the groups that the command chooses, and whether of each several options."""
-    words = [a for a in arguments if "=" in a and not a.startswith(("-", "+", "~"))]
-    overrides = OverridesParser.create().parse_overrides(words)
+    known = groups()
     return {
         o.key_or_group: o.get_value_string().startswith("[")
-        for o in overrides
-        if o.key_or_group in groups()
+        for o in overrides_of(arguments)
+        if o.key_or_group in known and not (o.is_add() or o.is_delete())
     }
 
 

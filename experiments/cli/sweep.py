@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from experiments.results.folder import replace
 from experiments.results.leaderboard import (
     as_csv,
     as_markdown,
@@ -16,6 +17,7 @@ from experiments.results.leaderboard import (
     read_summaries,
     remarks,
 )
+from experiments.results.summary import Summary
 
 
 class SweepInterrupted(KeyboardInterrupt):
@@ -43,23 +45,23 @@ class Leaderboard(Callback):
         """Write what the jobs reached."""
         for number, handler in self.before.items():
             signal.signal(number, handler)
-        if not read_summaries(self.folder, since=self.start):
+        jobs = self.finish()
+        if not jobs:
             print(f"error: no job of the sweep left a summary in {self.folder}", file=sys.stderr)
-            raise SystemExit(1)
-        if not self.finish():
+        if not jobs or any(job.status != "finished" for job in jobs):
             raise SystemExit(1)
 
-    def finish(self) -> bool:
-        """Print and save the table of the jobs that began; return whether all went well."""
+    def finish(self) -> list[Summary]:
+        """Print and save the table of the jobs that began; return what they reached."""
         jobs = read_summaries(self.folder, since=self.start)
-        if not jobs:
-            return False
-        rows = leaderboard(jobs)
-        (self.folder / "leaderboard.md").write_text(as_markdown(rows) + "\n")
-        (self.folder / "leaderboard.csv").write_text(as_csv(rows))
-        saved = f"saved as leaderboard.md and leaderboard.csv in {self.folder}"
-        print("\n".join(["", as_markdown(rows), "", *_notes(remarks(jobs)), saved]))
-        return all(job.status == "finished" for job in jobs)
+        if jobs:
+            rows = leaderboard(jobs)
+            table = as_markdown(rows)
+            replace(self.folder / "leaderboard.md", table + "\n")
+            replace(self.folder / "leaderboard.csv", as_csv(rows))
+            saved = f"saved as leaderboard.md and leaderboard.csv in {self.folder}"
+            print("\n".join(["", table, "", *_notes(remarks(jobs)), saved]))
+        return jobs
 
     def _interrupt(self, *_: Any) -> NoReturn:
         raise SweepInterrupted(self)

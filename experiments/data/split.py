@@ -18,7 +18,7 @@ def from_arrays(
         labels: int64 of shape `(N,)`.
         valid: the share of what is left beside `test`.
         test: the share of all.
-        seed: of the test part and, with another stream, of the valid part.
+        seed: of the valid part; the test part is always the same.
     """
     whole = Images(torch.as_tensor(images), torch.as_tensor(labels))
     rest, tested = stratified(whole, test, 0, key="test")

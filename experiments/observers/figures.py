@@ -1,11 +1,12 @@
 """How a picture is made and put into its place."""
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from experiments.results.folder import aside
 
 
 @contextmanager
@@ -15,9 +16,8 @@ def figure(path: Path, size: tuple[float, float], panels: int = 1) -> Iterator[t
     drawn, axes = plt.subplots(1, panels, figsize=size, squeeze=False, layout="constrained")
     try:
         yield drawn, axes[0]
-        unfinished = path.with_suffix(".png.part")
-        drawn.savefig(unfinished, dpi=120, format="png")
-        os.replace(unfinished, path)
+        with aside(path) as unfinished:
+            drawn.savefig(unfinished, dpi=120, format="png")
     finally:
         plt.close(drawn)
 

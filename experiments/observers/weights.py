@@ -1,9 +1,9 @@
 """The weights that a run keeps: the last, and those by which its goal was best."""
 
-import os
 from typing import Literal, get_args
 
 from experiments.observers.contract import Evaluated, Event, Observer, Run
+from experiments.results.folder import aside
 from experiments.results.summary import Summary
 
 Kept = Literal["none", "last", "best", "both"]
@@ -36,6 +36,5 @@ class Weights(Observer):
     def _save(self, name: str) -> None:
         from safetensors.torch import save_model
 
-        unfinished = self.run.folder / f"{name}.safetensors.part"
-        save_model(self.run.model, str(unfinished), {"step": str(self.step)})
-        os.replace(unfinished, self.run.folder / f"{name}.safetensors")
+        with aside(self.run.folder / f"{name}.safetensors") as unfinished:
+            save_model(self.run.model, str(unfinished), {"step": str(self.step)})

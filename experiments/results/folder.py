@@ -3,7 +3,8 @@
 import json
 import os
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from experiments.results import summary as summaries
@@ -45,6 +46,13 @@ def save_traceback(folder: Path, error: BaseException, name: str = TRACEBACK) ->
 
 def replace(path: Path, text: str) -> None:
     """Write a file aside, and put it into its place in one move."""
+    with aside(path) as unfinished:
+        unfinished.write_text(text)
+
+
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """Give the file to write, which is put into its place in one move when it is whole."""
     unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_text(text)
+    yield unfinished
     os.replace(unfinished, path)

@@ -48,8 +48,7 @@ def leaderboard(jobs: Sequence[Summary]) -> list[Standing]:
     """
     groups: dict[tuple[str, ...], dict[Any, Summary]] = {}
     for job in jobs:
-        key = tuple(o for o in job.overrides if not o.lstrip("+").startswith("seed="))
-        groups.setdefault(key, {})[job.seed] = job
+        groups.setdefault(_without_seed(job), {})[job.seed] = job
     rows = [_row(key, list(group.values())) for key, group in groups.items()]
     return sorted(rows, key=_rank)
 

@@ -27,7 +27,7 @@ from experiments.run.world import set_up
 from experiments.tasks.contract import Task, WithoutData
 from xformopt.making import make_optimizer
 from xformopt.optim import RoutedOptimizer
-from xformopt.refused import Refused
+from xformopt.refused import Refused, dotted
 from xformopt.remarks import remarks
 
 
@@ -55,10 +55,8 @@ def build(cfg: DictConfig) -> Parts:
         task=task,
         data=data,
         batches=batches,
-        trainer=trainer,
         length=length,
         observers=_observers(cfg, task, trainer),
-        seed=cfg.seed,
         device=device,
         state=state,
         notes=tuple(_notes(cfg, task, optimizer)),
@@ -147,7 +145,7 @@ def _key(error: Exception) -> str:
     """Return the key of the config that an error of an optimizer is about."""
     if not isinstance(error, Refused):
         return "optim"
-    return ".".join(filter(None, ("optim", error.path if error.of else error.part)))
+    return dotted("optim", error.path if error.of else error.part)
 
 
 def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:

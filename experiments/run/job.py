@@ -1,9 +1,10 @@
 """One run: train the parts, tell the observers, say what was reached."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from time import perf_counter
 
+from torch import nn
 from torch.optim import Optimizer
 
 from experiments.observers.contract import Evaluated, Run
@@ -16,7 +17,7 @@ from experiments.run.listening import Listening
 from experiments.run.loop import train
 from experiments.run.parts import Parts
 from experiments.run.watching import remarks
-from xformopt.optim import RoutedOptimizer
+from xformopt.optim import parts_of
 
 
 def run(
@@ -62,8 +63,8 @@ def _trained(parts: Parts, listening: Listening) -> dict[str, dict[str, float]]:
     return {"final": final, "best": {"step": best.step, **best.metrics, **_tested(parts, kept)}}
 
 
-def _tested(parts: Parts, judged: object) -> dict[str, float]:
-    return judge(parts.task, parts.data, "test", judged) if parts.data else {}  # type: ignore[arg-type]
+def _tested(parts: Parts, judged: Iterable[tuple[str, nn.Module]]) -> dict[str, float]:
+    return judge(parts.task, parts.data, "test", judged) if parts.data else {}
 
 
 def _described(parts: Parts, summary: Summary) -> Summary:
@@ -97,20 +98,14 @@ def _run(parts: Parts, folder: RunFolder, summary: Summary) -> Run:
 
 def _chains(optimizer: Optimizer) -> str:
     """Return each chain with the inner optimizer behind it; alike ones of several routes once."""
-    chains = [
-        " → ".join([*getattr(part, "transforms", {}), _class(part)]) for part in _of(optimizer)
-    ]
+    parts = parts_of(optimizer).values()
+    chains = [" → ".join([*getattr(part, "transforms", {}), _class(part)]) for part in parts]
     return " | ".join(dict.fromkeys(chains))
 
 
 def _inner(optimizer: Optimizer) -> str:
     """Return the class of the inner optimizer; of several behind routes, each once."""
-    return ", ".join(dict.fromkeys(map(_class, _of(optimizer))))
-
-
-def _of(optimizer: Optimizer) -> list[Optimizer]:
-    routed = isinstance(optimizer, RoutedOptimizer)
-    return [*optimizer.optimizers.values()] if routed else [optimizer]
+    return ", ".join(dict.fromkeys(map(_class, parts_of(optimizer).values())))
 
 
 def _class(optimizer: Optimizer) -> str:

@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
-from torch import Tensor
-
 from experiments.observers.contract import Evaluated, Event, Stepped
 from experiments.run.judging import check_finite, judge, models, weights
 from experiments.run.parts import Parts
@@ -22,8 +20,7 @@ def train(parts: Parts) -> Iterator[Event]:
     state, length = parts.state, parts.length
     began = perf_counter() - state.seconds
     if state.step == 0:
-        if hasattr(state.optimizer, "project"):
-            state.optimizer.project()  # type: ignore[attr-defined]
+        getattr(state.optimizer, "project", lambda: None)()
         yield _evaluated(parts, began)
     while state.step < length.steps:
         with watching(state):
@@ -37,13 +34,13 @@ def _step(parts: Parts) -> None:
     state = parts.state
     batch = parts.batches.at(state.step) if parts.batches else None
 
-    def closure() -> Tensor:
+    def closure() -> Any:
         state.optimizer.zero_grad()
         loss = parts.task.loss(state.model, batch)
         loss.backward()
         return loss
 
-    loss: Any = state.optimizer.step(closure)  # type: ignore[arg-type]
+    loss: Any = state.optimizer.step(closure)
     if state.scheduler is not None:
         state.scheduler.step()
     if state.average is not None:

@@ -7,7 +7,7 @@ from hydra_zen import store
 
 from experiments.data.batches import Batches
 from experiments.observers.weights import KEPT, Kept
-from xformopt.refused import Refused
+from xformopt.refused import Refused, check_count
 
 COUNTS = ("epochs", "steps", "eval_every")
 TOY_EVALUATIONS = 100
@@ -78,14 +78,6 @@ class Trainer:
                 )
         check_count("trainer.steps", self.steps)
         return self.steps or 0
-
-
-def check_count(key: str, value: Any, *, optional: bool = False) -> None:
-    """Refuse a value that is no int >= 1, nor None where that is allowed."""
-    if optional and value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise Refused(key, "an int >= 1 or null" if optional else "an int >= 1", value)
 
 
 def _is_number(value: Any) -> bool:

@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+
+from torch.optim import Optimizer
 
 from experiments.run.state import State
-from xformopt.optim import changed
+from xformopt.optim import changed, parts_of
 
 
 def watching(state: State) -> AbstractContextManager[None]:
     """Watch the next step where it is the first, second, fourth, eighth …, while a link idles."""
     step = state.step + 1
-    idle = step == 1 or not all(state.watched.values())
-    due = idle and step & (step - 1) == 0 and not _is_compiled(state.optimizer)
-    return _watched(state) if due else nullcontext()
+    due = step & (step - 1) == 0 and not _is_compiled(state.optimizer)
+    idle = due and (step == 1 or not all(state.watched.values()))
+    return _watched(state) if idle else nullcontext()
 
 
 def remarks(state: State) -> list[str]:
@@ -26,10 +27,9 @@ def remarks(state: State) -> list[str]:
     ]
 
 
-def _is_compiled(optimizer: Any) -> bool:
+def _is_compiled(optimizer: Optimizer) -> bool:
     """Return whether steps are one program, which shows none of its links."""
-    parts = getattr(optimizer, "optimizers", {"": optimizer}).values()
-    return any(getattr(part, "compile", False) for part in parts)
+    return any(getattr(part, "compile", False) for part in parts_of(optimizer).values())
 
 
 @contextmanager

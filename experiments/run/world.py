@@ -5,8 +5,7 @@ import random
 
 import torch
 
-from experiments.run.trainer import check_count
-from xformopt.refused import Refused
+from xformopt.refused import Refused, check_count
 
 DEVICES = ("auto", "cpu", "cuda")
 

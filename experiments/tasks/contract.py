@@ -1,5 +1,6 @@
 """What a task is: something to minimise, and a measure of how well that went."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -32,9 +33,9 @@ class WithoutData(Task):
 
     name: str
 
+    @abstractmethod
     def offers(self) -> Mapping[str, Any]:
         """Return what the model's signature may ask for."""
-        raise NotImplementedError
 
     def observers(self) -> Mapping[str, Observer]:
         """Return who draws the task's own pictures, by name."""

@@ -10,7 +10,7 @@ from experiments.observers.contract import Observer
 from experiments.observers.trajectories import Trajectories
 from experiments.results.metric import Metric
 from experiments.tasks.contract import WithoutData
-from xformopt.refused import Refused
+from xformopt.refused import check_count
 
 Function = Callable[[Tensor], Tensor]
 """Maps points of shape `(N, d)` to values of shape `(N,)`."""
@@ -40,8 +40,7 @@ class Toy(WithoutData):
         self, name: str, function: Function, minima: Tensor, box: tuple[float, float], starts: int
     ) -> None:
         """Keep the problem."""
-        if not isinstance(starts, int) or isinstance(starts, bool) or starts < 1:
-            raise Refused("starts", "an int >= 1", starts)
+        check_count("starts", starts)
         self.name, self.function, self.minima = name, function, minima
         self.box, self.starts = box, starts
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from experiments import register
 from experiments.tasks.toy import Toy
-from xformopt.refused import Refused
+from xformopt.refused import Refused, check_count
 
 
 @register.toy()
@@ -16,7 +16,7 @@ def rosenbrock(dim: int = 2, starts: int = 64) -> Toy:
 
     Source: Rosenbrock 1960, The Computer Journal 3(3).
     """
-    _check_dim(dim, 2)
+    check_count("dim", dim, least=2)
 
     def function(x: Tensor) -> Tensor:
         head, tail = x[:, :-1], x[:, 1:]
@@ -61,7 +61,7 @@ def rastrigin(dim: int = 2, starts: int = 64) -> Toy:
 
     Source: Rastrigin 1974, Systems of Extremal Control.
     """
-    _check_dim(dim, 1)
+    check_count("dim", dim, least=1)
 
     def function(x: Tensor) -> Tensor:
         return 10 * dim + (x**2 - 10 * torch.cos(2 * pi * x)).sum(1)
@@ -75,7 +75,7 @@ def ill_conditioned(dim: int = 10, condition: float = 1000.0, starts: int = 64) 
 
     The eigenvectors are a fixed random rotation, so that no coordinate is an axis of the bowl.
     """
-    _check_dim(dim, 2)
+    check_count("dim", dim, least=2)
     if not condition >= 1:
         raise Refused("condition", "a number >= 1", condition)
     normal = torch.randn(dim, dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -97,7 +97,7 @@ def simplex_least_squares(dim: int = 10, starts: int = 64) -> Toy:
     b is chosen so that the gradient at the solution x* is constant on its support and larger off
     it, which are the optimality conditions; A has full rank, so that x* is the only solution.
     """
-    _check_dim(dim, 2)
+    check_count("dim", dim, least=2)
     generator = torch.Generator().manual_seed(0)
     matrix = torch.eye(dim) + 0.3 * torch.randn(dim, dim, generator=generator) / dim**0.5
     support = torch.arange(dim) < -(-dim // 2)
@@ -110,8 +110,3 @@ def simplex_least_squares(dim: int = 10, starts: int = 64) -> Toy:
         return 0.5 * (x @ matrix.T.to(x.device) - target.to(x.device)).square().sum(1)
 
     return Toy("simplex_least_squares", function, solution[None], (0.0, 1.0), starts)
-
-
-def _check_dim(dim: int, least: int) -> None:
-    if not isinstance(dim, int) or dim < least:
-        raise Refused("dim", f"an int >= {least}", dim)

@@ -24,7 +24,7 @@ from xformopt.optim.named_frank_wolfe import (
     LinfFrankWolfe,
 )
 from xformopt.optim.route import Route
-from xformopt.optim.routing import RoutedOptimizer
+from xformopt.optim.routing import RoutedOptimizer, parts_of
 from xformopt.optim.rows import acts_by_row
 from xformopt.optim.watching import changed, watched
 
@@ -51,6 +51,7 @@ __all__ = [
     "averages",
     "changed",
     "inner_optimizers",
+    "parts_of",
     "to_batch",
     "watched",
 ]

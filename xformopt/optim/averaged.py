@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from xformopt.optim.routing import RoutedOptimizer
+from xformopt.optim.routing import parts_of
 from xformopt.transforms.link import Link
 
 
@@ -26,9 +26,8 @@ def averages(optimizer: Optimizer) -> dict[str, dict[Tensor, Tensor]]:
     >>> averages(optim)["param_ema"][x]
     tensor([-1.])
     """
-    parts = optimizer.optimizers.values() if isinstance(optimizer, RoutedOptimizer) else [optimizer]
     found: dict[str, dict[Tensor, Tensor]] = {}
-    for part in parts:
+    for part in parts_of(optimizer).values():
         for name, link in getattr(part, "transforms", {}).items():
             if link.transform.averages:
                 found.setdefault(name, {}).update(_of(part, name, link))

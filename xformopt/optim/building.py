@@ -11,7 +11,7 @@ from xformopt.optim.inner import unpacked
 from xformopt.optim.route import FIELDS, Route
 from xformopt.optim.standard import StandardKeys
 from xformopt.optim.unread import sets
-from xformopt.refused import Refused, RefusedType
+from xformopt.refused import Refused, RefusedType, dotted
 from xformopt.text import close_matches
 from xformopt.transforms.link import Link, as_chain
 
@@ -82,7 +82,7 @@ def place(error: Refused, name: str, route: Route) -> Refused:
         is_own = getattr(route, head) is not None
     if error.key in route.settings:
         error.part, is_own = "", True
-    error.part = ".".join(filter(None, (f"routes.{name}" if is_own else "", error.part)))
+    error.part = dotted(f"routes.{name}" if is_own else "", error.part)
     return error
 
 

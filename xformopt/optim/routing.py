@@ -281,5 +281,15 @@ def _routes_of(groups: list[Group]) -> str:
     return ", ".join(sorted({str(group.get("route")) for group in groups}))
 
 
+def parts_of(optimizer: Optimizer) -> dict[str, Optimizer]:
+    """Return the optimizers behind one, by the name of the route; one without routes is "".
+
+    >>> sgd = SGD([torch.zeros(1)], lr=0.1)
+    >>> parts_of(sgd) == {"": sgd}
+    True
+    """
+    return {**optimizer.optimizers} if isinstance(optimizer, RoutedOptimizer) else {"": optimizer}
+
+
 def _of(route: str, groups: list[Group]) -> list[Group]:
     return [group for group in groups if group.get("route") == route]

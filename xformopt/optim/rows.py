@@ -11,7 +11,7 @@ from xformopt.optim.bound import Bound
 from xformopt.optim.core import ParamTransformingOptimizer
 from xformopt.optim.frank_wolfe import FrankWolfe
 from xformopt.optim.hooks import HOOKS, Hook
-from xformopt.optim.routing import RoutedOptimizer
+from xformopt.optim.routing import RoutedOptimizer, parts_of
 
 ENTRY_BY_ENTRY = frozenset({
     optim.SGD, optim.Adam, optim.AdamW, optim.NAdam, optim.RAdam, optim.Adamax, optim.Adagrad,
@@ -37,7 +37,7 @@ def acts_by_row(optimizer: Optimizer) -> bool:
     False
     """
     if isinstance(optimizer, RoutedOptimizer):
-        return not optimizer.common and all(map(acts_by_row, optimizer.optimizers.values()))
+        return not optimizer.common and all(map(acts_by_row, parts_of(optimizer).values()))
     if not isinstance(optimizer, ParamTransformingOptimizer):
         return type(optimizer) in ENTRY_BY_ENTRY
     acts = [act for when in HOOKS for act in optimizer._acts(when)]

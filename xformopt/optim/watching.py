@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from xformopt.optim.chain import Chain, Probe
 from xformopt.optim.core import ParamTransformingOptimizer
-from xformopt.optim.routing import RoutedOptimizer
+from xformopt.optim.routing import RoutedOptimizer, parts_of
 from xformopt.refused import Refused
 
 
@@ -39,7 +39,7 @@ def watched(optimizer: Optimizer, probe: Probe) -> Iterator[None]:
     l2_norm [tensor([ 3., -4.])] [tensor([ 0.6000, -0.8000])]
     sign [tensor([ 0.6000, -0.8000])] [tensor([ 1., -1.])]
     """
-    if any(getattr(part, "compile", False) for part in _parts(optimizer).values()):
+    if any(getattr(part, "compile", False) for part in parts_of(optimizer).values()):
         says = "`compile=True`: links of a compiled step cannot be watched; build it without"
         raise Refused("compile", value=True, way_out="build it without", says=says)
     entries = [(c, partial(_named, probe, prefix)) for prefix, c in _chains(optimizer)]
@@ -83,16 +83,12 @@ def changed(optimizer: Optimizer) -> Iterator[dict[str, bool]]:
         yield seen
 
 
-def _parts(optimizer: Any) -> dict[str, Any]:
-    return optimizer.optimizers if isinstance(optimizer, RoutedOptimizer) else {"": optimizer}
-
-
 def _chains(optimizer: Any) -> list[tuple[str, Chain]]:
     """Return the chains that an optimizer runs, each with what stands before the names of links."""
     common = [("", optimizer._common)] if isinstance(optimizer, RoutedOptimizer) else []
     return common + [
         (f"{route}." if route else "", part._chain)
-        for route, part in _parts(optimizer).items()
+        for route, part in parts_of(optimizer).items()
         if isinstance(part, ParamTransformingOptimizer)
     ]
 
