@@ -1,5 +1,6 @@
 """The configs: every node composes, round-trips and steps, and other projects use them."""
 
+import copy
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra_zen import instantiate
 from omegaconf import OmegaConf
 
@@ -67,13 +69,13 @@ def test_every_inner_optimizer(name: str):
     native = build([x], lr=0.01)
     for _ in range(3):
 
-        def closure() -> torch.Tensor:
+        def closure() -> Any:
             native.zero_grad()
             loss = ((x - 1) ** 2).sum()
             loss.backward()
             return loss
 
-        native.step(closure)  # type: ignore[arg-type]
+        native.step(closure)
     assert torch.equal(trained(cfg.optim), x)
 
 
@@ -143,6 +145,17 @@ def test_a_composition_leaves_nothing_to_the_next():
         other.optim.inner.eps = 7.0
         assert compose("config") == first
         assert compose("config", overrides=overrides[:1]).optim.transforms.top_q.q == 0.9
+
+
+def test_a_copy_of_the_store_has_groups_of_its_own():
+    fill_store()
+    store = ConfigStore.instance()
+    before = copy.deepcopy(store.repo)
+    store.store("mine", {"x": 1}, group="optim")
+    store.store("other", {"x": 1})
+    assert "mine.yaml" not in before["optim"]
+    assert "other.yaml" not in before
+    store.repo = before
 
 
 def test_routes_from_yaml():

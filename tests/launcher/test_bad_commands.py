@@ -162,8 +162,8 @@ def test_what_a_transform_raises_names_it(cli: Any, monkeypatch: Any):
     assert "in fail\n" in saved.read_text()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
-def test_a_device_that_is_not_there(cli: Any):
+def test_a_device_that_is_not_there(cli: Any, monkeypatch: Any):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     result = cli("device=cuda")
     assert result.status == 2
     assert "no CUDA device is there; use device=cpu or device=auto" in result.err

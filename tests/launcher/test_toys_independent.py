@@ -27,13 +27,13 @@ def moved(make: Any, start: Tensor, steps: int = 5) -> Tensor:
     points, optimizer = independent(make, Points(start))
     for _ in range(steps):
 
-        def closure() -> Tensor:
+        def closure() -> Any:
             optimizer.zero_grad()
             loss = toy.loss(points, None)
             loss.backward()
             return loss
 
-        optimizer.step(closure)  # type: ignore[arg-type]
+        optimizer.step(closure)
     return points().detach()
 
 
