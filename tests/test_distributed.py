@@ -157,29 +157,30 @@ def replicas_equal_single(rank: int) -> None:
         assert difference(single, replica) < 1e-5
 
 
-def _work(rank: int, port: int, check: Callable[[int], None]) -> None:
+def _work(rank: int, port: int) -> None:
     faulthandler.enable()
     torch.set_num_threads(1)
     address = f"tcp://127.0.0.1:{port}"
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=RANKS)
-    check(rank)
-    dist.barrier()
+    for check in CHECKS:
+        check(rank)
+        dist.barrier()
     os._exit(0)  # gloo's threads may abort a process that takes its group down
 
 
-@pytest.mark.parametrize(
-    "check",
-    [
-        sharded_equals_single,
-        rows_need_no_communication,
-        random_draws_are_refused,
-        matrices_are_shared_among_the_ranks,
-        adamw_and_recipes_are_sharded,
-        replicas_equal_single,
-    ],
-)
-def test_on_two_processes(check: Callable[[int], None]):
+CHECKS = [
+    sharded_equals_single,
+    rows_need_no_communication,
+    random_draws_are_refused,
+    matrices_are_shared_among_the_ranks,
+    adamw_and_recipes_are_sharded,
+    replicas_equal_single,
+]
+
+
+def test_on_two_processes():
+    """Started once for all checks; the traceback of a rank names the one that failed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(_work, (port, check), RANKS)  # type: ignore[attr-defined]
+    mp.spawn(_work, (port,), RANKS)  # type: ignore[attr-defined]

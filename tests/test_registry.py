@@ -199,7 +199,7 @@ from torch import Tensor
 from {module} import transform
 
 @transform(elementwise=True)
-def plugin_cube(grad: Tensor, *, times: int = 1) -> None:
+def {name}(grad: Tensor, *, times: int = 1) -> None:
     \"\"\"Cube each entry.\"\"\"
     grad.pow_(3**times)
 """
@@ -225,27 +225,24 @@ def run(folder: Path, *command: str, **env: str) -> subprocess.CompletedProcess[
     )
 
 
-class TestEntryPoints:
-    @pytest.mark.parametrize("module", ["xformopt", "xformopt.transforms.registry"])
-    def test_third_party_transform_appears_in_table_and_command_line(
-        self, tmp_path: Path, module: str
-    ):
-        install(tmp_path, "cubing", PLUGIN.replace("{module}", module))
-        table = run(tmp_path, "-m", "xformopt")
-        assert "plugin_cube" in table.stdout
-        command = ["task=himmelblau", "trainer.steps=5", "task.starts=2"]
-        chosen = ["optim/transforms=[plugin_cube]", "optim.transforms.plugin_cube.times=2"]
-        done = run(tmp_path, "-m", "experiments", *command, *chosen)
-        assert done.returncode == 0, done.stderr
-        assert "plugin_cube(times=2)" in done.stdout
-
-    def test_a_broken_one_is_left_out_with_a_warning(self, tmp_path: Path):
-        install(tmp_path, "broken", "raise RuntimeError('no luck')")
-        table = run(tmp_path, "-m", "xformopt")
-        assert table.returncode == 0
-        assert "entry point `broken`" in table.stderr
-        assert "no luck" in table.stderr
-        assert "sign" in table.stdout
+def test_third_party_transforms_appear_in_table_and_command_line(tmp_path: Path):
+    """From either module that they may import; a broken one is left out with a warning."""
+    for name, module in (("plugin_cube", "xformopt"), ("cubed", "xformopt.transforms.registry")):
+        install(tmp_path, f"has_{name}", PLUGIN.format(name=name, module=module))
+    install(tmp_path, "broken", "raise RuntimeError('no luck')")
+    table = run(tmp_path, "-m", "xformopt")
+    assert table.returncode == 0
+    for name in ("plugin_cube", "cubed", "sign"):
+        assert name in table.stdout
+    assert "entry point `broken`" in table.stderr
+    assert "no luck" in table.stderr
+    command = ["task=himmelblau", "trainer.steps=5", "task.starts=2"]
+    chain = "optim/transforms=[l2_norm,plugin_cube,cubed]"
+    chosen = [chain, "optim.transforms.plugin_cube.times=2"]
+    done = run(tmp_path, "-m", "experiments", *command, *chosen)
+    assert done.returncode == 0, done.stderr
+    assert "plugin_cube(times=2)" in done.stdout
+    assert "cubed" in done.stdout
 
 
 def test_the_table_says_what_a_transform_looks_at():

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 PYRIGHT = f"pyright --pythonpath {sys.executable}"
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("command", ["ruff check", "ruff format --check", PYRIGHT])
 def test_lint_and_types(command: str):
     tool, *arguments = command.split()
@@ -28,7 +29,8 @@ def test_lint_and_types(command: str):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_wheel_holds_xformopt_alone(tmp_path: Path):
+def test_the_wheel_holds_xformopt_alone_and_imports_alone(tmp_path: Path):
+    """Zipped, in an empty folder, with nothing of the checkout on the path, it imports."""
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)],
         check=True,
@@ -39,16 +41,6 @@ def test_the_wheel_holds_xformopt_alone(tmp_path: Path):
     assert {name.split("/")[0].split("-")[0] for name in names} == {"xformopt"}
     assert "xformopt/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
-
-
-def test_the_wheel_imports_alone(tmp_path: Path):
-    """Unpacked into an empty folder, with nothing of the checkout on the path, it imports."""
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)],
-        check=True,
-        capture_output=True,
-    )
-    (wheel,) = tmp_path.glob("*.whl")
     code = (
         f"import sys; sys.path = [{str(wheel)!r}, *(p for p in sys.path if {str(ROOT)!r} != p)];"
         "import xformopt.configs; assert '.whl' in xformopt.__file__; xformopt.configs.make_store()"
@@ -71,6 +63,14 @@ def test_every_public_name_is_documented():
     assert set(transforms.names()) <= set(dir(transforms))
 
 
+RUN = """
+import runpy, sys
+for sys.argv in {}:
+    print("$")
+    runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def test_the_readme_examples_run(tmp_path: Path):
     """The Python blocks of the README, as files of their own; under Hydra 1.4 as it says there."""
     blocks = (ROOT / "README.md").read_text().split("```python\n")[1:]
@@ -82,21 +82,24 @@ def test_the_readme_examples_run(tmp_path: Path):
     (tmp_path / "kit.py").write_text(kit + "print('kept')\n")
     (tmp_path / "app.py").write_text(third.replace('version_base="1.3"', OPTIONS))
     overrides = ["optim/transforms=[top_q]", "optim.transforms.top_q.q=0.3"]
-    for command, said in (
-        (["example.py"], "3"),
-        (["recipe.py"], "lion_mix sign weight_decay"),
-        (["routes.py"], "3 route"),
-        (["shrink.py"], "shrink(by=0.5)"),
-        (["kit.py"], "kept"),
-        (["app.py", *overrides], "ParamTransformingOptimizer [Adam](\ntop_q: top_q(q=0.3"),
-        (["app.py", "optim=muon"], "RoutedOptimizer ("),
+    for process in (
+        [
+            (["app.py", *overrides], "ParamTransformingOptimizer [Adam](\ntop_q: top_q(q=0.3"),
+            (["example.py"], "3"),
+            (["recipe.py"], "lion_mix sign weight_decay"),
+            (["routes.py"], "3 route"),
+            (["shrink.py"], "shrink(by=0.5)"),
+            (["kit.py"], "kept"),
+        ],
+        [(["app.py", "optim=muon"], "RoutedOptimizer (")],
     ):
         done = subprocess.run(
-            [sys.executable, "-W", "error", *command],
+            [sys.executable, "-W", "error", "-c", RUN.format([command for command, _ in process])],
             cwd=tmp_path,
             capture_output=True,
             text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         assert done.returncode == 0, done.stderr
-        assert done.stdout.strip().startswith(said)
+        for out, (_, said) in zip(done.stdout.split("$\n")[1:], process, strict=True):
+            assert out.startswith(said)
