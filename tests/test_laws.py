@@ -15,7 +15,6 @@ from xformopt.optim import inner_optimizers
 
 shapes = st.lists(st.integers(1, 4), min_size=2, max_size=4).map(tuple)
 seeds = st.integers(0, 2**16)
-dtypes = st.sampled_from(sorted(testing.TOLERANCE, key=str))
 CASES = [(name, law) for name in T.names() for law in testing.laws_of(T.get(name))]
 
 
@@ -25,11 +24,12 @@ def tensor(shape: tuple[int, ...], seed: int, dtype: torch.dtype) -> Tensor:
 
 
 @pytest.mark.parametrize(("name", "law"), CASES, ids=[" ".join(case) for case in CASES])
-@given(shape=shapes, seed=seeds, dtype=dtypes)
-@settings(max_examples=25)
-def test_law(name: str, law: str, shape: tuple[int, ...], seed: int, dtype: torch.dtype):
+@given(shape=shapes, seed=seeds)
+@settings(max_examples=6)
+def test_law(name: str, law: str, shape: tuple[int, ...], seed: int):
     transform = T.get(name)
-    testing.laws_of(transform)[law](transform, tensor(shape, seed, dtype))
+    for dtype in testing.TOLERANCE:
+        testing.laws_of(transform)[law](transform, tensor(shape, seed, dtype))
 
 
 def test_every_law_is_declared_by_some_transform():

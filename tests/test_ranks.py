@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
@@ -53,6 +53,7 @@ def kept_of(x: Tensor, kept: int) -> Tensor:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("kind", KINDS)
 @given(length=LENGTHS, share=st.floats(0, 1), seed=st.integers(0, 9))
+@settings(max_examples=40)
 def test_the_largest_are_kept(
     kind: str, dtype: torch.dtype, length: int, share: float, seed: int
 ) -> None:
@@ -66,6 +67,7 @@ def test_the_largest_are_kept(
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("kind", KINDS)
 @given(length=LENGTHS, share=st.floats(0, 1), seed=st.integers(0, 9))
+@settings(max_examples=40)
 def test_ranks_are_those_of_a_sort(
     kind: str, dtype: torch.dtype, length: int, share: float, seed: int
 ) -> None:
