@@ -125,7 +125,7 @@ def test_an_order_of_ones_own():
 def test_compiles_to_one_graph(name: str):
     torch._dynamo.reset()
     counter = CompileCounter()
-    ours, theirs = parameters(), parameters()
+    ours, theirs = parameters(2), parameters(2)
     optim = build(name, ours)
     compiled: Any = torch.compile(optim.step, backend=counter, fullgraph=True)
     step(optim, ours, call=compiled)
@@ -142,7 +142,7 @@ def test_compiles_to_one_graph(name: str):
 def test_takes_compile(name: str, monkeypatch: pytest.MonkeyPatch):
     torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    ours, theirs = parameters(), parameters()
+    ours, theirs = parameters(2), parameters(2)
     step(build(name, ours, compile=True), ours, 4)
     step(build(name, theirs), theirs, 4)
     for p, q in zip(ours, theirs, strict=True):

@@ -19,7 +19,7 @@ SPECTRA = {
 STEPS = [("muon", 5), ("muon", 8), ("muon", 10), ("polar_express", 5), ("polar_express", 9)]
 
 
-def matrices(spectrum: str, columns: int = 512) -> Tensor:
+def matrices(spectrum: str, columns: int = 256) -> Tensor:
     """Two matrices of norm 1 with that spectrum."""
     generator = torch.Generator().manual_seed(0)
     u = torch.linalg.qr(torch.randn(2, 128, 128, generator=generator).double()).Q
