@@ -133,6 +133,7 @@ def _measured(rounds: int, device: torch.device) -> Measured:
     return Measured({"a": [1.0] * rounds, "b": [2.0] * rounds}, {})
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_stopped_keeps_what_it_has_and_is_gone_on_with(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, number: int
@@ -205,6 +206,7 @@ def test_threads_are_torchs(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_programs_that_start(bench: Any) -> None:
     _, rows = bench("--rounds", "2", "--only", "start-up")
     assert [row["figure"] for row in rows] == [figure.words for figure in FIGURES]
