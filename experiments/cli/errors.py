@@ -73,9 +73,11 @@ def _is_refusal(error: BaseException, building: bool) -> bool:
         return True
     if isinstance(error, OSError) and building:
         return bool(error.filename)
-    return isinstance(error, ValueError | TypeError) and _module(error.__traceback__).startswith(
-        BUILDING if building else CHECKING
-    )
+    module = _module(error.__traceback__)
+    if isinstance(error, AssertionError):
+        return module.startswith("torch.optim.")  # torch's way to check `capturable`
+    checking = BUILDING if building else CHECKING
+    return isinstance(error, ValueError | TypeError) and module.startswith(checking)
 
 
 def _module(trace: TracebackType | None) -> str:

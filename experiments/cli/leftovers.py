@@ -4,8 +4,10 @@ from collections.abc import Iterable
 
 from hydra_zen import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
+from torch.optim import Optimizer
 
 from experiments.cli.schema import PARTS, arguments_of
+from xformopt.optim import RoutedOptimizer
 from xformopt.optim.leftovers import without_leftovers
 from xformopt.refused import Refused
 
@@ -14,12 +16,29 @@ INNER = "optim.inner"
 
 def drop_leftovers(cfg: DictConfig, overrides: Iterable[str]) -> None:
     """Take out what nobody set, and the target that the command names does not take."""
-    keys = {o.lstrip("+~").partition("=")[0] for o in overrides}
+    keys = set(map(_key, overrides))
     for part in PARTS:
         if f"{part}._target_" in keys:
             _drop(cfg[part], arguments_of(part, cfg[part]), part, keys)
     _drop_inner(cfg)
     _drop_epochs(cfg, keys)
+
+
+def of_empty_routes(optimizer: Optimizer, overrides: Iterable[str]) -> list[str]:
+    """Return a line for each override of a route that takes no parameter of the model."""
+    if not isinstance(optimizer, RoutedOptimizer):
+        return []
+    empty = [n for n in optimizer.routes if n not in {*optimizer.optimizers, *optimizer.frozen}]
+    return [
+        f"`{key}`: nothing depends on it, since the route `{name}` takes no parameter of this model"
+        for key in map(_key, overrides)
+        for name in empty
+        if key.startswith(f"optim.routes.{name}.")
+    ]
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 def _drop(node: DictConfig, taken: Iterable[str] | None, part: str, keys: set[str]) -> None:

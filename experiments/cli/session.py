@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.cli.errors import Failure, failure
-from experiments.cli.leftovers import drop_leftovers
+from experiments.cli.leftovers import drop_leftovers, of_empty_routes
 from experiments.cli.schema import check_keys, check_parts
 from experiments.cli.table import show
 from experiments.results.folder import RunFolder
@@ -88,8 +88,10 @@ class Session:
         check_keys(cfg)
         folder.write_config(OmegaConf.to_yaml(cfg, resolve=True))
         parts = build(cfg)
-        if isinstance(parts.state.optimizer, RoutedOptimizer):
-            print(parts.state.optimizer.describe())
+        optimizer = parts.state.optimizer
+        parts = replace(parts, notes=(*parts.notes, *of_empty_routes(optimizer, overrides)))
+        if isinstance(optimizer, RoutedOptimizer):
+            print(optimizer.describe())
         self._say(parts.notes)
         return parts
 

@@ -23,7 +23,7 @@ class CompiledSteps:
 
     That first step makes the state. An inner optimizer that counts in its parameter groups, where
     a program would take the count for a constant, or has step hooks, which a program would leave
-    out, is not compiled, with a warning.
+    out, or is given a closure that it may call more than once, is not compiled, with a warning.
     """
 
     def __init__(self, optimizer: Any, step: Callable[[], Any], scheduled: Any) -> None:
@@ -38,13 +38,12 @@ class CompiledSteps:
         present = {id(p) for group in groups for p in group["params"] if p.grad is not None}
         if not present <= self._stepped:
             return self._first_step(present)
-        program = self._program = self._program or Program(self._optimizer, self._step)
         if has_step_hooks(self._optimizer.inner_opt):
-            program.give_up("has step hooks, which a program would not call")
+            self.give_up("has step hooks, which a program would not call")
         self._scheduled.follow(groups)
         self._scheduled.paused = True
         try:
-            program(self._scheduled.places(groups))
+            self._of_steps()(self._scheduled.places(groups))
         finally:
             self._scheduled.paused = False
         self._scheduled.count(groups)
@@ -58,9 +57,16 @@ class CompiledSteps:
             before, self._optimizer, self._scheduled.places(self._optimizer.param_groups)
         )
         if written:
-            self._program = self._program or Program(self._optimizer, self._step)
-            self._program.give_up(_counting(written))
+            self.give_up(_counting(written))
         return returned
+
+    def give_up(self, why: str) -> None:
+        """Go on without compiling, with a word why."""
+        self._of_steps().give_up(why)
+
+    def _of_steps(self) -> "Program":
+        self._program = self._program or Program(self._optimizer, self._step)
+        return self._program
 
 
 class Program:

@@ -71,7 +71,7 @@ class ParamTransformingOptimizer(Optimizer):
             or one whole item.
         compile: whether steps run as one program of `torch.compile`, all but the first of each
             parameter, which makes its state. The second one takes time to compile. Steps with a
-            closure are compiled around torch's own optimizers that call it once.
+            closure are compiled around `FrankWolfe` and torch's own optimizers that call it once.
         lr_scale: multiplies the learning rate of every group, those added later too.
         standard_keys: whether `weight_decay`, `momentum`, `betas` around SGD are those of the links
             that have such a setting, in groups and for schedulers, as they are in recipes.
@@ -210,6 +210,8 @@ class ParamTransformingOptimizer(Optimizer):
                 loss = closure()
             self._whole_step()
             return loss
+        if self.compile:
+            self._compiled_steps().give_up("may call its closure more than once in a step")
         return self._step(closure)
 
     def _whole_step(self) -> Any:
@@ -217,11 +219,12 @@ class ParamTransformingOptimizer(Optimizer):
         if not torch.compiler.is_compiling() and is_priming(self):
             self._chain.begin(self.param_groups, self.state)
             return self._inner_step()
-        if not self.compile:
-            return self._step()
+        return self._compiled_steps().step() if self.compile else self._step()
+
+    def _compiled_steps(self) -> CompiledSteps:
         if self._compiled is None:
             self._compiled = CompiledSteps(self, self._step, self._scheduled)
-        return self._compiled.step()
+        return self._compiled
 
     def _step(self, closure: Callable[[], Any] | None = None) -> Any:
         if closure is None:

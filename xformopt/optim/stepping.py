@@ -10,13 +10,13 @@ from torch.optim import Optimizer
 
 @functools.cache
 def evaluates_once(cls: type[Optimizer]) -> bool:
-    """Return whether a step calls its closure once, before all else, as torch's own mostly do.
+    """Return whether a step calls its closure once, before all else: ours, and most of torch's.
 
     >>> evaluates_once(torch.optim.SGD), evaluates_once(torch.optim.LBFGS)
     (True, False)
     """
     optional = inspect.signature(cls.step).parameters["closure"].default is None
-    return cls.__module__.startswith("torch.optim.") and optional
+    return cls.__module__.startswith(("torch.optim.", "xformopt.")) and optional
 
 
 def has_step_hooks(optimizer: Optimizer) -> bool:

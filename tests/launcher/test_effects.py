@@ -1,0 +1,181 @@
+"""Nothing is silently without effect: each leaf of a default config acts, or is refused."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from experiments.cli import session
+from experiments.cli.groups import CONF, options
+from experiments.cli.store import fill_store
+from experiments.results.summary import Summary
+from experiments.run.build import build
+from tests.test_configs import VERSION
+from xformopt import recipes
+
+fill_store()
+TASKS = [name for name in options("task") if name != "classification"]
+"""All that run by themselves."""
+
+OTHER: dict[str, Any] = {
+    "device": "cpu" if torch.cuda.is_available() else "cuda",
+    "threads": 2,
+    "trainer.epochs": 1,
+    "trainer.steps": 7,
+    "trainer.batch_size": 100,
+    "trainer.eval_every": 3,
+    "trainer.ema": 0.5,
+    "trainer.checkpoint": "last",
+    "task.goal": "loss",
+    "data": {"_target_": "experiments.data.digits.digits"},
+    "model": None,
+    "optim.purpose": "attacks",
+    "optim.param_ndim": 0,
+    "optim.routes": {"all": {"lr": 0.5}},
+    "foreach": True,
+    "fused": True,
+    "param_ndim": 0,
+    "state_dtype": "bfloat16",
+    "match": "none*",
+    "ndim": 1,
+    "role": "vector",
+    "eps": 1000.0,
+    "div_by_zero_eps": 1000.0,
+    "grad_scale": 1e-6,
+    "max_norm": 0.01,
+    "coefficients": "polar_express",
+    "dtype": "float32",
+    "scale": "match_rms_adamw",
+}
+"""Values that are as good as the default, by key or its last part; numbers have one anyway."""
+
+CHECKS = {
+    "strict_ndim": (["optim.strict_ndim=true", "optim.param_ndim=7"], "at least 7 dimensions"),
+    "optional": (
+        ["optim=muon", "optim.routes.embeddings.optional=false"],
+        "route `embeddings` (role embedding) takes no parameter",
+    ),
+}
+SILENT = (*CHECKS, "purpose")
+"""What the default config satisfies, and the note on what a recipe is for, which is of networks."""
+
+KERNELS = ("foreach", "fused", "capturable", "differentiable")
+"""What chooses how a step is computed, not what it is: it must reach the optimizer."""
+
+
+def other(key: str, value: Any) -> Any:
+    leaf = key.rpartition(".")[2]
+    if key in OTHER or leaf in OTHER:
+        return OTHER.get(key, OTHER.get(leaf))
+    if leaf == "when":
+        return {"pre": "post", "post": "pre"}[value]
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, float):
+        return value * 0.75 if value else 0.25
+    raise AssertionError(f"`{key}={value}` has no other value: add one to `OTHER`")
+
+
+def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    keys: Any = range(len(node)) if isinstance(node, ListConfig) else [str(k) for k in node]
+    for key in keys:
+        value = node[key]
+        if isinstance(value, DictConfig | ListConfig):
+            yield from leaves(value, f"{prefix}{key}.")
+        elif not str(key).startswith("_") and "._" not in prefix:
+            yield f"{prefix}{key}", value
+
+
+class Seen:
+    """Runs a config; gives what a user sees of it, or that it is refused."""
+
+    def __init__(self, folder: Path, capsys: Any, monkeypatch: Any) -> None:
+        self.folder, self.capsys, self.count = folder, capsys, 0
+        self.built: list[Any] = []
+        self.compiled: list[Any] = []
+        monkeypatch.setattr(
+            session, "build", lambda cfg: self.built.append(build(cfg)) or self.built[-1]
+        )
+        monkeypatch.setattr(torch, "compile", lambda fn, **_: self.compiled.append(fn) or fn)
+
+    def __call__(self, cfg: DictConfig, key: str = "") -> Any:
+        self.built.clear()
+        self.compiled.clear()
+        self.count += 1
+        folder = self.folder / str(self.count)
+        torch.set_num_threads(1)
+        summary = session.Session(wants_traceback=False).run(cfg.copy(), folder, (f"{key}=",))
+        out, err = self.capsys.readouterr()
+        assert not (folder / "traceback.txt").exists(), summary
+        if not isinstance(summary, Summary):
+            return "refused" if summary.status == 2 else summary.line.replace(str(folder), "")
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        return (
+            [line.partition(', "seconds"')[0] for line in lines],
+            (summary.goal, summary.final, summary.best, summary.notes),
+            [line for line in out.splitlines() if "steps/s" not in line],
+            err,
+            sorted(path.name for path in folder.iterdir()),
+            torch.get_num_threads(),
+            len(self.compiled),
+            [[g.get(k) for k in KERNELS] for g in self.built[0].state.optimizer.param_groups],
+        )
+
+
+def silent(seen: Seen, *overrides: str, below: str = "") -> list[str]:
+    """Return the leaves that change nothing in a short run, nor in a longer one."""
+    keys = None
+    for steps in (8, 300):
+        cfg = composed(*overrides, f"trainer.steps={steps}")
+        base, found = seen(cfg), dict(leaves(cfg))
+        assert isinstance(base, tuple), base
+        keys = [k for k in found if k.startswith(below)] if keys is None else keys
+        keys = [k for k in keys if seen(changed(cfg, k, found[k]), k) == base]
+    return [k for k in keys or () if k.rpartition(".")[2] not in SILENT]
+
+
+def changed(cfg: DictConfig, key: str, value: Any) -> DictConfig:
+    cfg = cfg.copy()
+    OmegaConf.update(cfg, key, other(key, value), force_add=True)
+    return cfg
+
+
+def composed(*overrides: str) -> DictConfig:
+    fill_store()
+    with initialize_config_dir(str(CONF), **VERSION):
+        return compose("config", overrides=[*overrides, "pictures=false"])
+
+
+@pytest.fixture
+def seen(clean_hydra: None, tmp_path: Path, capsys: Any, monkeypatch: Any) -> Seen:
+    return Seen(tmp_path, capsys, monkeypatch)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("task", TASKS)
+def test_each_leaf_of_a_task(seen: Seen, task: str):
+    small = ["model.width=2"] if task == "digits" else ["task.starts=2"]
+    assert silent(seen, f"task={task}", *small) == []
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("recipe", recipes.names())
+def test_each_leaf_of_a_recipe(seen: Seen, recipe: str):
+    """Of a network where there are routes, which go by its layers; of a toy elsewhere."""
+    network = ["task=digits", "model.width=2"]
+    toy = ["task=rastrigin", "task.starts=2", "task.dim=10"]
+    small = network if recipes.get(recipe).routes else toy
+    assert silent(seen, *small, f"optim={recipe}", below="optim.") == []
+
+
+@pytest.mark.parametrize(("overrides", "said"), CHECKS.values(), ids=CHECKS)
+def test_a_check_refuses_what_it_is_for(cli: Any, overrides: list[str], said: str):
+    result = cli("trainer.steps=1", *overrides)
+    assert result.status == 2
+    assert said in result.err
