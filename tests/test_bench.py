@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from experiments.bench import __main__ as program
-from experiments.bench import groups
+from experiments.bench import groups, startup, training
 from experiments.bench.case import Case, Measured, ratio
 from experiments.bench.changing import Half
 from experiments.bench.names import NAMES
 from experiments.bench.peers import found
 from experiments.bench.ranks import LINKS, time_ranks
 from experiments.bench.sets import SETS
-from experiments.bench.startup import FIGURES
 
 CPU = torch.device("cpu")
 quiet = pytest.mark.filterwarnings("ignore:TypedStorage:UserWarning")
@@ -207,7 +206,8 @@ def test_threads_are_torchs(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_programs_that_start(bench: Any) -> None:
-    _, rows = bench("--rounds", "2", "--only", "start-up")
-    assert [row["figure"] for row in rows] == [figure.words for figure in FIGURES]
+@pytest.mark.parametrize(("kind", "case"), [("start-up", startup), ("training", training)])
+def test_programs(bench: Any, kind: str, case: Any) -> None:
+    _, rows = bench("--rounds", "2", "--only", kind)
+    assert [row["figure"] for row in rows] == [figure.words for figure in case.FIGURES]
     assert all(0.5 < row["median"] < 20 for row in rows)

@@ -1,8 +1,5 @@
 """What starting costs: our programs beside bare ones, each in a process of its own."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,7 +8,7 @@ from time import perf_counter
 
 from experiments.bench.case import Case, Measured, ratio
 from experiments.bench.clock import Times
-from experiments.results.environment import ROOT
+from experiments.bench.process import python
 
 HYDRA_PROGRAM = """
 import hydra, torch
@@ -83,13 +80,6 @@ def _per_job(seconds: Callable[[list[str]], float], command: list[str], key: str
 
 
 def _seconds(folder: Path, arguments: list[str]) -> float:
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     start = perf_counter()
-    subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        check=True,
-    )
+    python(arguments, folder)
     return perf_counter() - start

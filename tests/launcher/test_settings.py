@@ -55,6 +55,33 @@ def test_nothing_depends_on_it_said_once_each(cli: Any):
     ]
 
 
+def test_a_link_that_changed_nothing(cli: Any):
+    result = cli(*SHORT, "optim.transforms.clip_norm.max_norm=1e9")
+    said = "the link `clip_norm` changed nothing, at none of the 5 steps that were looked at"
+    assert f"note: {said}\n" in result.out
+    assert result.read("summary.json")["notes"] == [said]
+    assert "changed nothing" not in cli(*SHORT).out
+
+
+def test_averages_are_judged_beside_the_weights(cli: Any):
+    result = cli(*SHORT, "trainer.ema=0.9", "+optim/transforms=param_ema")
+    for figures in (result.metrics[-1], result.read("summary.json")["final"]):
+        raw, ema, link = (figures[f"{name}loss"] for name in ("", "ema_", "param_ema_"))
+        assert raw < ema < link
+    assert "param_ema_loss" in result.out
+
+
+def test_out_of_memory(cli: Any, monkeypatch: Any):
+    def full(*given: Any, **named: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr("torch.nn.functional.cross_entropy", full)
+    result = cli("trainer.batch_size=32")
+    assert result.status == 1
+    assert "out of memory: lower `trainer.batch_size` (= 32), or choose a smaller" in result.err
+    assert "out of memory" in result.read("summary.json")["error"]
+
+
 def test_parameters_taken_whole(cli: Any):
     result = cli("trainer.steps=1", "optim.param_ndim=7")
     said = "note: `optim.param_ndim=7`: taken whole, having fewer dimensions: net.0.wei"
