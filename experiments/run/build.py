@@ -133,12 +133,20 @@ def _optimizer(cfg: DictConfig, model: nn.Module) -> Optimizer:
     make: Callable[..., Optimizer] = instantiate(cfg.optim)
     ours = getattr(make, "func", make) in (make_optimizer, RoutedOptimizer)
     try:
-        return make(model if ours else model.named_parameters())
+        optimizer = make(model if ours else model.named_parameters())
+        _check_steps(optimizer)
     except (TypeError, ValueError) as error:
         error.add_note(f"full_key: {_key(error)}")
         if "Muon only supports 2D" in str(error):
             error.add_note("`optim=muon` gives the other parameters to AdamW")
         raise
+    return optimizer
+
+
+def _check_steps(optimizer: Optimizer) -> None:
+    if any(group.get("differentiable") for group in optimizer.param_groups):
+        rule = "false, since a run trains leaves, through whose steps nothing is differentiated"
+        raise Refused("differentiable", rule, True)
 
 
 def _key(error: Exception) -> str:
