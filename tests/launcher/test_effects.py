@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from experiments.cli import session
-from experiments.cli.groups import CONF, options
+from experiments.cli.groups import options
 from experiments.cli.store import fill_store
 from experiments.results.summary import Summary
 from experiments.run.build import build
-from tests.test_configs import VERSION
+from tests.test_configs import composed
 from xformopt import recipes
 
 fill_store()
@@ -132,7 +131,7 @@ def silent(seen: Seen, *overrides: str, below: str = "") -> list[str]:
     """Return the leaves that change nothing in a short run, nor in a longer one."""
     keys = None
     for steps in (8, 300):
-        cfg = composed(*overrides, f"trainer.steps={steps}")
+        cfg = composed(*overrides, f"trainer.steps={steps}", "pictures=false")
         base, found = seen(cfg), dict(leaves(cfg))
         assert isinstance(base, tuple), base
         keys = [k for k in found if k.startswith(below)] if keys is None else keys
@@ -144,12 +143,6 @@ def changed(cfg: DictConfig, key: str, value: Any) -> DictConfig:
     cfg = cfg.copy()
     OmegaConf.update(cfg, key, other(key, value), force_add=True)
     return cfg
-
-
-def composed(*overrides: str) -> DictConfig:
-    fill_store()
-    with initialize_config_dir(str(CONF), **VERSION):
-        return compose("config", overrides=[*overrides, "pictures=false"])
 
 
 @pytest.fixture
