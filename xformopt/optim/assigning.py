@@ -36,7 +36,7 @@ def assign(params: nn.Module | Iterable[Any], routes: Mapping[str, Route]) -> Gr
         if not taken and not routes[route].optional:
             raise ValueError(
                 f"route `{route}` ({routes[route]!r}) takes no parameter; mend the rule, put it "
-                "before the routes that take its parameters, or pass `optional=True`"
+                "before the routes that take its parameters, or make it `optional`"
             )
     return {route: taken for route, taken in assigned.items() if taken}
 
