@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from xformopt.refused import Refused
+
 
 class Schedule:
     """A function of the step, counted from 0, with the call that made it for its name.
@@ -112,5 +114,5 @@ def _scaled(step: int, schedule: Schedule, factor: float, *, steps: int = 0) -> 
 
 def _checked(steps: int) -> int:
     if not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"`steps` of a schedule must be an int >= 1, got {steps!r}")
+        raise Refused(f"`steps` of a schedule must be an int >= 1, got {steps!r}")
     return steps

@@ -11,22 +11,23 @@ from experiments.run.judging import Diverged
 
 def after_divergence(cfg: DictConfig, error: Diverged) -> str:
     """Say which keys lower the rates, and how to clip and keep the links that are there."""
+    if error.step == 0:
+        return "; no step was made yet: look at the model, its input and the metric"
     now = ", ".join(f"{rate:g}" for rate in error.rates)
     key = next((k for k in ("inner.lr", "lr") if _has(cfg.optim, k)), None)
     keys = [f"`optim.{key}` (= {now})"] if key else []
     if "lr_scale" in cfg.optim:
         keys.append("`optim.lr_scale`" if key else f"`optim.lr_scale` (rates now: {now})")
-    return f"lower {' or '.join(keys)}{_clip(cfg)}"
+    return f"; lower {' or '.join(keys) or 'the learning rate'}{_clip(cfg)}"
 
 
 def out_of_memory(cfg: DictConfig) -> str:
     """Say what takes less memory."""
     size = OmegaConf.select(cfg, "trainer.batch_size")
-    return (
-        f"out of memory: lower `trainer.batch_size` (= {size}), or choose a smaller `model`"
-        if size
-        else "out of memory: lower `task.starts` or `task.dim`"
-    )
+    if size:
+        return f"out of memory: lower `trainer.batch_size` (= {size}), or choose a smaller `model`"
+    sizes = [f"`task.{key}`" for key in ("starts", "dim") if key in cfg.task]
+    return f"out of memory: lower {' or '.join(sizes) or 'the size of the task'}"
 
 
 def _has(node: Any, key: str) -> bool:

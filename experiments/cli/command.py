@@ -7,6 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString, ValueType
 
 from experiments.cli.groups import groups, routes_of, way_out
+from xformopt.refused import Refused
 
 CHAIN = "optim/transforms"
 INNER = "optim/inner"
@@ -34,7 +35,7 @@ def _check_routed(overrides: list[Override]) -> None:
     for override in overrides:
         group = override.key_or_group
         if group in (INNER, CHAIN) and "routed" in chosen and override.package is None:
-            raise ValueError(
+            raise Refused(
                 f"`{group}`: nothing reads it under `optim=routed`, whose routes have their own; "
                 "leave `optim=routed` out, and routes that have none take it"
             )
@@ -42,7 +43,7 @@ def _check_routed(overrides: list[Override]) -> None:
         if group in (INNER, CHAIN) and routes and override.package is None:
             key = group.rpartition("/")[2]
             shown = ", ".join(f"`optim.routes.{name}.{key}`" for name in routes[:3])
-            raise ValueError(
+            raise Refused(
                 f"`{group}`: nothing reads it, since each route of this recipe has its own; set "
                 f"what stands in {shown}{', or `optim.lr_scale`' if group == INNER else ''}"
             )
@@ -101,10 +102,10 @@ def _check_choice(group: str, value: Any) -> None:
     for name in names:
         if not isinstance(name, str):
             kind = "a list of names" if group in MANY else "a name"
-            raise ValueError(f"`{group}` takes {kind}, got {value!r}; {way_out(group)}")
+            raise Refused(f"`{group}` takes {kind}, got {value!r}; {way_out(group)}")
         if names.count(name) > 1:
             again = f"{group}@{group.replace('/', '.')}.again={name}"
-            raise ValueError(
+            raise Refused(
                 f"`{group}=[{','.join(names)}]` names `{name}` twice, which would give one; give "
                 f"the second a name of its own: `+{again}`"
             )

@@ -1,8 +1,8 @@
 """Whose fault an error is, and the one clear line that says so."""
 
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import torch
 from hydra.errors import HydraException, InstantiationException
@@ -17,11 +17,10 @@ from experiments.run.judging import Diverged
 from xformopt.refused import Refused
 
 WRONG_COMMAND, FAILED_RUN = 2, 1
-CHECKING = ("xformopt", "torch.optim")
-"""Where a `ValueError` or `TypeError` is a check of the settings, in a step too."""
+REFUSALS = (Refused, HydraException, OmegaConfBaseException)
 
-BUILDING = (*CHECKING, "experiments", "hydra", "hydra_zen", "omegaconf", "torch")
-"""Where a `TypeError` that is raised while parts are built says what the command got wrong."""
+PASSED = ("importlib", "torch")
+"""Modules whose frames do not say whose fault an error is, since others call them."""
 
 
 @dataclass(frozen=True)
@@ -34,54 +33,55 @@ class Failure:
 
 
 def failure(
-    error: BaseException,
-    cfg: DictConfig | None = None,
-    folder: Path | None = None,
-    *,
-    building: bool = True,
+    error: BaseException, cfg: DictConfig | None = None, folder: Path | None = None
 ) -> Failure:
     """Return what is said of an error; of a bug, the traceback is saved in `folder`."""
     if isinstance(error, KeyboardInterrupt):
         return Failure(error, "interrupted", FAILED_RUN)
     if cfg is not None and isinstance(error, Diverged):
-        advice = after_divergence(cfg, error)
-        return Failure(error, f"{error}; {advice}", FAILED_RUN)
+        return Failure(error, f"{error}{after_divergence(cfg, error)}", FAILED_RUN)
     if cfg is not None and isinstance(error, torch.OutOfMemoryError):
         return Failure(error, out_of_memory(cfg), FAILED_RUN)
-    if _is_refusal(error, building):
+    if _is_refusal(error):
         return Failure(error, one_line(error), WRONG_COMMAND)
     cause = error.__cause__ if isinstance(error, InstantiationException) else None
-    line = f"{type(cause or error).__name__}: {one_line(error)}"
-    where = save_traceback(folder, cause or error) if folder else "HYDRA_FULL_ERROR=1 shows where"
-    return Failure(error, f"{line}; see {where}" if folder else f"{line} ({where})", FAILED_RUN)
+    where = save_traceback(folder, cause or error) if folder else None
+    said = f"see {where}" if where else f"{_line_of(cause or error)}; HYDRA_FULL_ERROR=1 shows all"
+    return Failure(error, f"{type(cause or error).__name__}: {one_line(error)}; {said}", FAILED_RUN)
 
 
 def one_line(error: BaseException) -> str:
     """Say what is wrong, where, and the way out, in one line."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.strerror}: `{error.filename}`; another folder: `hydra.run.dir=…`"
     return in_our_words(error) or said(error)
 
 
-def _is_refusal(error: BaseException, building: bool) -> bool:
-    """Return whether the command is at fault, rather than our code or the user's."""
+def _is_refusal(error: BaseException) -> bool:
+    """Return whether the command is at fault, rather than our code or the user's.
+
+    It is where a setting is refused, by us, by Hydra or by an optimizer of torch, and where a call
+    that the config makes does not fit.
+    """
     if isinstance(error, InstantiationException) and error.__cause__:
-        return isinstance(error.__cause__, ImportError) or _is_refusal(error.__cause__, building)
-    if isinstance(error, Refused | HydraException | OmegaConfBaseException):
-        return True
-    if isinstance(error, ValueError) and building:
-        return True
-    if isinstance(error, OSError) and building:
-        return bool(error.filename)
-    module = _module(error.__traceback__)
-    if isinstance(error, AssertionError):
-        return module.startswith("torch.optim.")  # torch's way to check `capturable`
-    checking = BUILDING if building else CHECKING
-    return isinstance(error, ValueError | TypeError) and module.startswith(checking)
+        cause = error.__cause__
+        return _is_refusal(cause) or _caller(cause).startswith(("hydra.", "hydra_zen."))
+    if isinstance(error, AssertionError | ValueError | TypeError):
+        raised = _modules(error)[-1:]
+        return isinstance(error, REFUSALS) or "".join(raised).startswith("torch.optim.")
+    return isinstance(error, REFUSALS)
 
 
-def _module(trace: TracebackType | None) -> str:
-    """Return the name of the module in which an error was raised."""
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
+def _caller(error: BaseException) -> str:
+    """Return the name of the module that raised an error, or called what did."""
+    return next((m for m in reversed(_modules(error)) if not m.startswith(PASSED)), "")
+
+
+def _modules(error: BaseException) -> list[str]:
+    """Return the modules that an error came through, the one that raised it last."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return [frame.f_globals.get("__name__", "") for frame, _ in frames]
+
+
+def _line_of(error: BaseException) -> str:
+    """Return the line that raised an error."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    return f"raised at {last.filename}:{last.lineno}"

@@ -4,8 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf, open_dict
+from torch import nn
+from torch.optim import Optimizer
 
 from experiments.cli.command import overrides_of
 from experiments.cli.groups import groups
@@ -13,7 +16,7 @@ from xformopt.refused import Refused
 
 NAME = "_rerun"
 TORCH = ("torch.optim.", "torch.nn.")
-TARGETS = ("_target_", "_zen_target")
+TARGETS = ("_target_", "_zen_target", "_zen_wrappers")
 
 
 def store_rerun(folder: Path, arguments: Sequence[str], trusted: Iterable[str]) -> str:
@@ -27,13 +30,13 @@ def store_rerun(folder: Path, arguments: Sequence[str], trusted: Iterable[str]) 
     check_targets(saved, folder, trusted)
     chosen = _chosen(arguments)
     if "task" in chosen:
-        raise ValueError("`task` sets data, model and trainer, which `rerun` takes from the run")
+        raise Refused("`task` sets data, model and trainer, which `rerun` takes from the run")
     for group in chosen:
         _empty(saved, group.replace("/", "."))
     defaults = [
         "launcher",
         "_self_",
-        *({group: [] if many else None} for group, many in chosen.items()),
+        *({g: [] if many else None} for g, many in chosen.items() if not _is_within(g, chosen)),
         {"override hydra/job_logging": "none"},
     ]
     where = {"run": {"dir": "outputs/rerun/${now:%Y-%m-%d_%H-%M-%S-%f}"}}
@@ -46,13 +49,24 @@ def store_rerun(folder: Path, arguments: Sequence[str], trusted: Iterable[str]) 
 def check_targets(saved: DictConfig, folder: Path, trusted: Iterable[str]) -> None:
     """Refuse what neither our store nor torch holds, nor a package that the command trusts."""
     known, packages = set(_stored()), {name.partition(".")[0] for name in trusted}
-    for target in _targets(OmegaConf.to_container(saved)):
-        package = target.partition(".")[0]
-        if target not in known and not target.startswith(TORCH) and package not in packages:
-            raise ValueError(
-                f"`{folder / 'config.yaml'}` names `{target}`, which is neither ours nor an "
-                f"optimizer or layer of torch; if you trust it: `trust=[{package}]`"
-            )
+    named = dict.fromkeys(_targets(OmegaConf.to_container(saved)))
+    foreign = [t for t in named if t not in known and not _is_of_torch(t)]
+    foreign = [t for t in foreign if t.partition(".")[0] not in packages]
+    if foreign:
+        theirs = ",".join(dict.fromkeys([*trusted, *(t.partition(".")[0] for t in foreign)]))
+        raise Refused(
+            f"`{folder / 'config.yaml'}` names `{'`, `'.join(foreign)}`, which is neither ours nor "
+            f"an optimizer or layer of torch; if you trust it: `trust=[{theirs}]`"
+        )
+
+
+def _is_of_torch(target: str) -> bool:
+    """Return whether a name is that of an optimizer or layer, and of nothing that they import."""
+    found: Any = torch
+    for name in target.split(".")[1:]:
+        found = getattr(found, name, None)
+    is_part = isinstance(found, type) and issubclass(found, Optimizer | nn.Module)
+    return is_part and target.startswith(TORCH)
 
 
 def _stored() -> Iterator[str]:
@@ -71,7 +85,8 @@ def _stored() -> Iterator[str]:
 
 def _targets(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
-        yield from (str(node[key]) for key in TARGETS if key in node)
+        for key in (key for key in TARGETS if key in node):
+            yield from map(str, node[key] if isinstance(node[key], list) else [node[key]])
     for child in node.values() if isinstance(node, dict) else node:
         if isinstance(child, dict | list):
             yield from _targets(child)
@@ -85,6 +100,11 @@ def _chosen(arguments: Sequence[str]) -> dict[str, bool]:
         for o in overrides_of(arguments)
         if o.key_or_group in known and not (o.is_add() or o.is_delete())
     }
+
+
+def _is_within(group: str, chosen: Iterable[str]) -> bool:
+    """Return whether a group is one of another that is chosen too, whose defaults name it."""
+    return any(group.startswith(f"{other}/") for other in chosen)
 
 
 def _empty(saved: DictConfig, key: str) -> None:

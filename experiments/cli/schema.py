@@ -19,9 +19,9 @@ MAY_BE_NULL = ("data", "model")
 def check_parts(cfg: DictConfig) -> None:
     """Refuse what is missing, and a part that is none."""
     if not isinstance(cfg.get("trainer"), DictConfig):
-        raise ValueError(f"`trainer` must be an option: {way_out('trainer')}")
+        raise Refused(f"`trainer` must be an option: {way_out('trainer')}")
     for key in sorted(OmegaConf.missing_keys(cfg)):
-        raise ValueError(f"`{key}` has no value (???); set it: `{key}=…`")
+        raise Refused(f"`{key}` has no value (???); set it: `{key}=…`")
     for key in PARTS:
         if cfg.get(key) is not None or key not in MAY_BE_NULL:
             _check_node(cfg, key)
@@ -54,11 +54,11 @@ def _check_optim(cfg: DictConfig) -> None:
     if isinstance(inner, DictConfig) and "_target_" not in inner and optim.get("routes"):
         for key in map(str, inner):
             full_key = f"optim.inner.{key}"
-            raise ValueError(f"`{full_key}`: nothing reads this key; {acting(cfg, full_key)}")
+            raise Refused(f"`{full_key}`: nothing reads this key; {acting(cfg, full_key)}")
     if "inner" in optim:
         _check_node(cfg, "optim.inner")
     if not isinstance(optim.get("transforms"), DictConfig | None):
-        raise ValueError(
+        raise Refused(
             "`optim.transforms` must be a mapping name → link, as `'optim/transforms=[top_q,sign]'`"
             f" makes it, got {optim.transforms}"
         )
@@ -79,7 +79,7 @@ def _check_node(cfg: DictConfig, key: str) -> None:
     if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
         named = isinstance(node, str) and node in options(group)
         hint = f"did you mean `{group}={node}`?" if named else way_out(group)
-        raise ValueError(f"`{key}` must be an option of the group `{group}`, got {node}; {hint}")
+        raise Refused(f"`{key}` must be an option of the group `{group}`, got {node}; {hint}")
 
 
 def _check_arguments(key: str, node: DictConfig) -> None:
@@ -106,11 +106,11 @@ def imported(key: str, target: str) -> Any:
     try:
         return get_object(target)
     except (ImportError, ValueError) as error:
-        raise ValueError(f"`{key}._target_`: `{target}` cannot be imported: {error}") from error
+        raise Refused(f"`{key}._target_`: `{target}` cannot be imported: {error}") from error
 
 
 def _check_keys(prefix: str, node: DictConfig, known: Iterable[str]) -> None:
     for key in map(str, node):
         if key not in known and not key.startswith("_"):
             hint = close_matches(key, [k for k in known if k != "params"])
-            raise ValueError(f"`{prefix}{key}`: nothing reads this key; {hint}")
+            raise Refused(f"`{prefix}{key}`: nothing reads this key; {hint}")

@@ -3,6 +3,7 @@
 import sys
 import traceback
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from experiments.run.build import build
 from experiments.run.job import run
 from experiments.run.parts import Parts
 from xformopt.optim import RoutedOptimizer
+from xformopt.refused import Refused
 
 
 class Session:
@@ -62,31 +64,29 @@ class Session:
         """Build and run; return the summary, or what went wrong, as its summary says."""
         try:
             folder = RunFolder(path)
-        except OSError as error:
+        except Refused as error:
             return failure(error)
         summary = Summary("running", cfg.get("seed"), overrides)
         try:
-            parts = self._build(cfg, folder, overrides)
+            parts = self._build(cfg, overrides)
         except Exception as error:
             failed = failure(error, cfg, path)
             folder.write_summary(replace(summary, status="failed", error=failed.line))
             return failed
-
-        def explain(error: BaseException) -> str:
-            return failure(error, cfg, path, building=False).line
-
+        explained = cache(lambda error: failure(error, cfg, path))
         try:
-            summary = run(parts, folder, summary, explain)
+            folder.claim()
+            folder.write_config(OmegaConf.to_yaml(cfg, resolve=True))
+            summary = run(parts, folder, summary, lambda error: explained(error).line)
         except Exception as error:
-            return failure(error, cfg, path, building=False)
+            return explained(error)
         self._say(summary.notes)
         return summary
 
-    def _build(self, cfg: DictConfig, folder: RunFolder, overrides: tuple[str, ...]) -> Parts:
+    def _build(self, cfg: DictConfig, overrides: tuple[str, ...]) -> Parts:
         check_parts(cfg)
         drop_leftovers(cfg, overrides)
         check_keys(cfg)
-        folder.write_config(OmegaConf.to_yaml(cfg, resolve=True))
         parts = build(cfg)
         optimizer = parts.state.optimizer
         parts = replace(parts, notes=(*parts.notes, *of_empty_routes(optimizer, overrides)))

@@ -45,7 +45,11 @@ class Leaderboard(Callback):
         """Write what the jobs reached."""
         for number, handler in self.before.items():
             signal.signal(number, handler)
-        jobs = self.finish()
+        try:
+            jobs = self.finish()
+        except Exception as error:  # Hydra would make a warning of it
+            print(f"error: no leaderboard: {type(error).__name__}: {error}", file=sys.stderr)
+            raise SystemExit(1) from error
         if not jobs:
             print(f"error: no job of the sweep left a summary in {self.folder}", file=sys.stderr)
         if not jobs or any(job.status != "finished" for job in jobs):

@@ -6,6 +6,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from xformopt.refused import Refused
+
 
 @dataclass(frozen=True)
 class Images:
@@ -18,12 +20,12 @@ class Images:
         """Refuse what is no such thing."""
         pixels, labels = self.pixels, self.labels
         if pixels.dtype != torch.uint8 or pixels.ndim != 4:
-            raise ValueError(
+            raise Refused(
                 "`pixels` must be uint8 of shape (N, C, H, W), got "
                 f"{pixels.dtype} of shape {tuple(pixels.shape)}; x in [0, 1] is (x * 255).byte()"
             )
         if labels.dtype != torch.int64 or labels.shape != pixels.shape[:1]:
-            raise ValueError(
+            raise Refused(
                 f"`labels` must be int64 of shape ({len(pixels)},), as many as images, got "
                 f"{labels.dtype} of shape {tuple(labels.shape)}"
             )
@@ -55,9 +57,9 @@ class Data:
         for name in ("train", "valid", "test"):
             part: Images = getattr(self, name)
             if not len(part):
-                raise ValueError(f"`{name}` of the data set {self.name} must hold images, got none")
+                raise Refused(f"`{name}` of the data set {self.name} must hold images, got none")
             if part.pixels.shape[1:] != self.shape:
-                raise ValueError(
+                raise Refused(
                     f"`{name}` of the data set {self.name} must hold images of the shape of those "
                     f"in `train`, {tuple(self.shape)}, got {tuple(part.pixels.shape[1:])}"
                 )

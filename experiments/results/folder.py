@@ -9,7 +9,9 @@ from pathlib import Path
 
 from experiments.results import summary as summaries
 from experiments.results.summary import Summary
+from xformopt.refused import Refused
 
+HELD = "the folder holds a run already"
 METRICS, CONFIG, TRACEBACK = "metrics.jsonl", "config.yaml", "traceback.txt"
 
 
@@ -19,9 +21,22 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         """Make the folder, or refuse one in which a run has measured something."""
         self.path = path
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._refused(error.strerror or "it cannot be made") from error
         if (path / METRICS).exists():
-            raise FileExistsError(17, "It holds a run already", str(path))
+            raise self._refused(HELD)
+
+    def claim(self) -> None:
+        """Begin the run's metrics; of two runs at once in one folder, the second is refused."""
+        try:
+            (self.path / METRICS).open("x").close()
+        except FileExistsError as error:
+            raise self._refused(HELD) from error
+
+    def _refused(self, why: str) -> Refused:
+        return Refused(f"`{self.path}`: {why}; another folder: `hydra.run.dir=…`")
 
     def write_config(self, text: str) -> None:
         """Save the config."""
@@ -38,9 +53,12 @@ class RunFolder:
         replace(self.path / summaries.NAME, summaries.as_json(summary))
 
 
-def save_traceback(folder: Path, error: BaseException, name: str = TRACEBACK) -> Path:
-    """Save where an error came from; return the file."""
-    replace(folder / name, "".join(traceback.format_exception(error)))
+def save_traceback(folder: Path, error: BaseException, name: str = TRACEBACK) -> Path | None:
+    """Save where an error came from; return the file, or None where it cannot be written."""
+    try:
+        replace(folder / name, "".join(traceback.format_exception(error)))
+    except OSError:
+        return None
     return folder / name
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from experiments.results.metric import Metric
+from xformopt.refused import Refused
 
 NAME = "summary.json"
 VERSION = 1
@@ -52,7 +53,7 @@ def read(path: Path) -> Summary:
     """Read a summary; one of another version is refused, not guessed at."""
     held = json.loads(path.read_text())
     if held.get("version") != VERSION:
-        raise ValueError(
+        raise Refused(
             f"`{path}` is a summary of version {held.get('version')}, and this is a launcher for "
             f"version {VERSION}: run it anew"
         )

@@ -1,7 +1,7 @@
 """From a config to the parts of a run: what it says is built here, and nowhere else."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from hydra_zen import instantiate
@@ -38,7 +38,7 @@ def build(cfg: DictConfig) -> Parts:
     """
     device = set_up(cfg.device, cfg.threads, cfg.seed)
     trainer: Trainer = instantiate(cfg.trainer)
-    task: Task = instantiate(cfg.task)
+    task = _task(cfg)
     data = _data(cfg, task)
     data = data.to(device) if data else None
     batches = Batches(data.train, trainer.size(), cfg.seed) if data else None
@@ -61,6 +61,16 @@ def build(cfg: DictConfig) -> Parts:
         state=state,
         notes=tuple(_notes(cfg, task, optimizer)),
     )
+
+
+def _task(cfg: DictConfig) -> Task:
+    task = instantiate(cfg.task)
+    wanted = ("metrics", "goal", "loss", "evaluate")
+    missing = next((name for name in wanted if not hasattr(task, name)), None)
+    if missing:
+        has = f"a task, which has {', '.join(wanted)}"
+        raise Refused("task", has, type(task).__name__, f"`{missing}` is missing")
+    return task
 
 
 def _data(cfg: DictConfig, task: Task) -> Data | None:
@@ -169,8 +179,20 @@ def _observers(cfg: DictConfig, task: Task, trainer: Trainer) -> dict[str, Obser
     if cfg.pictures:
         ours["curves"] = Curves()
         ours |= task.observers() if isinstance(task, WithoutData) else {}
-    theirs = {name: instantiate(node) for name, node in cfg.observers.items() if node is not None}
-    return {**ours, **theirs}
+    return {**ours, **_own_observers(cfg, {"files", "weights", *ours})}
+
+
+def _own_observers(cfg: DictConfig, taken: Collection[str]) -> dict[str, Observer]:
+    """Return the observers of the config, which have names of their own."""
+    found = {name: instantiate(node) for name, node in cfg.observers.items() if node is not None}
+    for name, observer in found.items():
+        if name in taken:
+            raise Refused(f"observers.{name}", "of another name, which is the launcher's own", name)
+        if not all(callable(getattr(observer, method, None)) for method in ("start", "on", "end")):
+            raise Refused(
+                f"observers.{name}", "an observer, with `start`, `on` and `end`", observer
+            )
+    return found
 
 
 def _name(task: Task, data: Data | None) -> str:

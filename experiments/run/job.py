@@ -12,7 +12,7 @@ from experiments.observers.files import Files
 from experiments.results.environment import environment
 from experiments.results.folder import RunFolder
 from experiments.results.summary import Summary
-from experiments.run.judging import judge, models, with_weights
+from experiments.run.judging import check_finite, judge, models, with_weights
 from experiments.run.listening import Listening
 from experiments.run.loop import train
 from experiments.run.parts import Parts
@@ -34,7 +34,7 @@ def run(
     began = perf_counter()
     summary = _described(parts, summary)
     folder.write_summary(summary)
-    listening = Listening({"files": Files(folder), **parts.observers}, folder.path)
+    listening = Listening(Files(folder), parts.observers, folder.path)
     listening.start(_run(parts, folder, summary))
     try:
         summary = replace(summary, status="finished", **_trained(parts, listening))
@@ -64,7 +64,10 @@ def _trained(parts: Parts, listening: Listening) -> dict[str, dict[str, float]]:
 
 
 def _tested(parts: Parts, judged: Iterable[tuple[str, nn.Module]]) -> dict[str, float]:
-    return judge(parts.task, parts.data, "test", judged) if parts.data else {}
+    """Return the figures on the test part, finite as all that are saved."""
+    figures = judge(parts.task, parts.data, "test", judged) if parts.data else {}
+    check_finite(figures, parts.state)
+    return figures
 
 
 def _described(parts: Parts, summary: Summary) -> Summary:

@@ -28,7 +28,10 @@ def judge(
         with evaluating(model):
             batches = in_order(getattr(data, split)) if data else ()
             measured = task.evaluate(model, batches)
-        figures |= {_named(name, split if data else "", k): v for k, v in measured.items()}
+        missing = [metric.name for metric in task.metrics if metric.name not in measured]
+        if missing:
+            raise KeyError(f"`evaluate` of the task returns no `{missing[0]}`, one of its metrics")
+        figures |= {_named(name, split if data else "", k): float(v) for k, v in measured.items()}
     return figures
 
 
@@ -79,8 +82,9 @@ class Diverged(FloatingPointError):
 
     def __init__(self, name: str, value: float, step: int, rates: Any = ()) -> None:
         """Keep the figure, and the rates by which it came to that."""
-        super().__init__(f"the {name} is {value} by step {step}: the run diverged")
-        self.rates = tuple(rates)
+        by = f"by step {step}: the run diverged" if step else "at step 0"
+        super().__init__(f"the {name} is {value} {by}")
+        self.step, self.rates = step, tuple(rates)
 
 
 def check_finite(metrics: dict[str, float], state: State) -> None:

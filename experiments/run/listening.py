@@ -1,21 +1,29 @@
-"""Observers, none of which can fail a run."""
+"""Observers, of which those beside the run's own files cannot fail it, nor change its numbers."""
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from experiments.observers.contract import Event, Observer, Run
+from experiments.observers.files import Files
 from experiments.results.folder import save_traceback
 from experiments.results.summary import Summary
 
 
 class Listening:
-    """Tells observers of a run; one that fails is reported and hears no more."""
+    """Tells observers of a run; one that fails is reported and hears no more.
 
-    def __init__(self, observers: Mapping[str, Observer], folder: Path) -> None:
-        """Take the observers by name."""
-        self.observers, self.folder = dict(observers), folder
+    The run's files hear first, and one that cannot be written fails the run.
+    """
+
+    def __init__(self, files: Files, observers: Mapping[str, Observer], folder: Path) -> None:
+        """Take the run's files, and the observers by name."""
+        self.files, self.observers, self.folder = files, dict(observers), folder
+        self.notes: list[str] = []
 
     def start(self, run: Run) -> None:
         """Tell that a run begins."""
@@ -23,22 +31,28 @@ class Listening:
 
     def on(self, event: Event) -> None:
         """Tell of an event."""
+        self.files.on(event)
         self._each(lambda observer: observer.on(event))
 
     def end(self, summary: Summary) -> None:
-        """Tell what was reached."""
+        """Tell what was reached; which observers failed is noted in the files alone."""
+        self.files.end(summary)
         self._each(lambda observer: observer.end(summary))
+        if self.notes:
+            self.files.end(replace(summary, notes=(*summary.notes, *self.notes)))
 
     def _each(self, tell: Callable[[Observer], Any]) -> None:
-        for name, observer in list(self.observers.items()):
-            try:
-                tell(observer)
-            except Exception as error:
-                del self.observers[name]
-                where = save_traceback(self.folder, error, f"{name}_traceback.txt")
-                print(
-                    f"warning: the observer `{name}` failed and hears no more: "
-                    f"{type(error).__name__}: {error}; see {where}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+        cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+        with torch.random.fork_rng(devices=cuda):
+            for name, observer in list(self.observers.items()):
+                try:
+                    tell(observer)
+                except Exception as error:
+                    del self.observers[name]
+                    self._report(name, error)
+
+    def _report(self, name: str, error: Exception) -> None:
+        where = save_traceback(self.folder, error, f"{name}_traceback.txt")
+        said = f"the observer `{name}` failed and hears no more: {type(error).__name__}: {error}"
+        self.notes.append(said)
+        print(f"warning: {said}" + (f"; see {where}" if where else ""), file=sys.stderr, flush=True)

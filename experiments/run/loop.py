@@ -59,7 +59,7 @@ def _evaluated(parts: Parts, began: float) -> Evaluated:
     best = _is_best(parts, metrics)
     if best:
         state.best = Best(state.step, metrics, weights(state) if parts.data else {})
-    return Evaluated(state.step, metrics, state.seconds, best)
+    return Evaluated(state.step, dict(metrics), state.seconds, best)
 
 
 def _is_best(parts: Parts, metrics: dict[str, float]) -> bool:

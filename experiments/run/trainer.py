@@ -58,7 +58,7 @@ class Trainer:
             steps = self._without_data()
             return Length(steps, self.eval_every or max(1, steps // TOY_EVALUATIONS))
         if self.steps is None and self.epochs is None:
-            raise ValueError("`trainer.epochs` or `trainer.steps` must be given, got null for both")
+            raise Refused("`trainer.epochs` or `trainer.steps` must be given, got null for both")
         steps = self.steps or (self.epochs or 0) * batches.per_epoch
         return Length(steps, self.eval_every or batches.per_epoch)
 

@@ -3,9 +3,13 @@
 import os
 import random
 
+import numpy
 import torch
 
 from xformopt.refused import Refused, check_count
+
+FOUND = torch.get_num_threads()
+"""The threads that torch found."""
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -21,9 +25,9 @@ def set_up(device: str, threads: int | None, seed: int) -> torch.device:
     torch.backends.cudnn.benchmark = False
     if found.type == "cuda":  # only there does it change anything, and it imports the compiler
         torch.use_deterministic_algorithms(True, warn_only=True)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(FOUND if threads is None else threads)
     random.seed(seed)
+    numpy.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     return found
 
@@ -33,7 +37,7 @@ def choose_device(name: str) -> torch.device:
     if name not in DEVICES:
         raise Refused("device", "auto, cpu or cuda", name)
     if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("`device=cuda`: no CUDA device is there; use device=cpu or device=auto")
+        raise Refused("`device=cuda`: no CUDA device is there; use device=cpu or device=auto")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)

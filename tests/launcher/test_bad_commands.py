@@ -144,7 +144,7 @@ def test_a_folder_that_is_a_file(cli: Any, tmp_path: Path):
     result = cli(*SHORT, folder=tmp_path / "file")
     assert result.status == 2
     assert result.err == (
-        f"error: File exists: `{tmp_path}/file`; another folder: `hydra.run.dir=…`\n"
+        f"error: `{tmp_path}/file`: File exists; another folder: `hydra.run.dir=…`\n"
     )
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -211,7 +211,7 @@ def test_a_folder_that_holds_a_run_is_left_as_it_is(cli: Any):
     result = cli(*SHORT, "seed=1", folder=folder)
     assert result.status == 2
     assert result.err == (
-        f"error: It holds a run already: `{folder}`; another folder: `hydra.run.dir=…`\n"
+        f"error: `{folder}`: the folder holds a run already; another folder: `hydra.run.dir=…`\n"
     )
     assert before == {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from xformopt.optim.roles import Role, roles
 from xformopt.optim.route import Route
+from xformopt.refused import Refused, RefusedType
 
 Group = dict[str, Any]
 Groups = dict[str, list[Group]]
@@ -26,7 +27,7 @@ def assign(params: nn.Module | Iterable[Any], routes: Mapping[str, Route]) -> Gr
     groups = as_groups(params)
     wrong = next((group["route"] for group in groups if "route" in group), None)
     if wrong:
-        raise ValueError(
+        raise Refused(
             f"the rules say which route takes a group, and `add_param_group` alone reads its "
             f"`route`, got {wrong!r}; leave it out"
         )
@@ -34,7 +35,7 @@ def assign(params: nn.Module | Iterable[Any], routes: Mapping[str, Route]) -> Gr
     assigned = sort_out(groups, routes, roles(params if isinstance(params, nn.Module) else pairs))
     for route, taken in assigned.items():
         if not taken and not routes[route].optional:
-            raise ValueError(
+            raise Refused(
                 f"route `{route}` ({routes[route]!r}) takes no parameter; mend the rule, put it "
                 "before the routes that take its parameters, or make it `optional`"
             )
@@ -47,7 +48,7 @@ def as_groups(params: nn.Module | Iterable[Any]) -> list[Group]:
     groups = given if given and isinstance(given[0], dict) else [{"params": given}]
     groups = [{**group, "params": listed(group["params"])} for group in groups]
     if not all(_is_named(item) for group in groups for item in group["params"]):
-        raise TypeError("routes need names: pass the model, or `model.named_parameters()`")
+        raise RefusedType("routes need names: pass the model, or `model.named_parameters()`")
     return groups
 
 
@@ -74,7 +75,7 @@ def sort_out(groups: list[Group], routes: Mapping[str, Route], found: Mapping[st
         for route, pairs in taken.items():
             assigned[route].append({**group, "params": pairs, "route": route})
     if homeless:
-        raise ValueError(
+        raise Refused(
             f"no route takes {', '.join(homeless)}; add a last route that takes the rest: Route()"
         )
     return assigned

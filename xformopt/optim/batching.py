@@ -90,12 +90,12 @@ def hook_view(param: Tensor, group: Mapping[str, Any], strict: bool, hook: str) 
             view.grad = batches[1]
         yield view
         if identity(view) != before[0]:
-            raise ValueError(
+            raise Refused(
                 f"`{hook}` changed shape, dtype or memory of `param`, of shape {shape} and "
                 f"{param.dtype}; write to it, e.g. `param.copy_(new)`"
             )
         if grad is not None and (view.grad is None or identity(view.grad) != before[1]):
-            raise ValueError(
+            raise Refused(
                 f"`{hook}` did not modify the gradient in place: `param.grad` is another tensor, "
                 "or has another shape or dtype, now; write to it, e.g. `param.grad.copy_(new)`"
             )

@@ -13,6 +13,7 @@ from xformopt.optim.linkstate import Precise, buffers_of
 from xformopt.optim.plans import Columns, Layout, Plan, key_of, make_plan
 from xformopt.optim.runner import Runner
 from xformopt.optim.sharded import Shards, is_sharded
+from xformopt.refused import Refused
 from xformopt.transforms.link import INHERIT
 
 PLAIN = {Tensor, Parameter}
@@ -116,7 +117,7 @@ def _run_over_all(bound: Bound, clusters: list[Cluster]) -> None:
     if len(clusters) > 1:
         first, second = clusters[:2]
         key = next(k for k, v in first.settings.items() if second.settings[k] != v)
-        raise ValueError(
+        raise Refused(
             f"`{bound.name}.{key}` cannot differ by group, since `{bound.transform.name}` acts on "
             f"all gradients at once: it is {first.settings[key]!r} in one group and "
             f"{second.settings[key]!r} in another"
@@ -186,7 +187,7 @@ def _columns(bound: Bound, params: list[Tensor], given: Given) -> Columns:
 def _run_sparse(bound: Bound, settings: dict[str, Any], param: Tensor) -> None:
     transform = bound.transform
     if not transform.elementwise or transform.tensors != ("grad",) or transform.state:
-        raise ValueError(
+        raise Refused(
             f"transform `{transform.name}` cannot act on the sparse gradient of a parameter of "
             f"shape {tuple(param.shape)}: only stateless elementwise ones such as `sign` can; put "
             "the parameter under another optimizer, or make its gradient dense"

@@ -34,7 +34,7 @@ def build(route: Route, group: Group, beside: Beside) -> ParamTransformingOptimi
     links = beside.transforms if route.transforms is None else as_chain(route.transforms)
     twice = [link for link in links if link in beside.common]
     if twice:
-        raise ValueError(
+        raise Refused(
             f"the link `{twice[0]}` stands both in the chain of the route and in that over all; "
             "name one otherwise: `transforms={'my_name': …}`"
         )

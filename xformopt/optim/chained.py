@@ -12,6 +12,7 @@ from xformopt.optim.bound import Bound
 from xformopt.optim.core import Group, ParamTransformingOptimizer
 from xformopt.optim.hooks import HOOKS, NOT_RENAMED, Hook, seen_by
 from xformopt.optim.inner import ParamGroups
+from xformopt.refused import RefusedType
 from xformopt.transforms.link import Transforms, free_name
 
 Transforming = Callable[..., ParamTransformingOptimizer]
@@ -147,13 +148,13 @@ class _StandIn(Optimizer):
 def _build(build: Transforming, params: Any, inner: Optimizer) -> ParamTransformingOptimizer:
     cls = build.func if isinstance(build, partial) else build
     if not (isinstance(cls, type) and issubclass(cls, ParamTransformingOptimizer)):
-        raise TypeError(
+        raise RefusedType(
             "`transforming_optimizers` must be classes or partials of "
             f"ParamTransformingOptimizer, got {build!r}"
         )
     part = build(params, InnerOpt=inner)
     if part.transforms:
-        raise TypeError(
+        raise RefusedType(
             f"links of {cls.__name__} would run out of order; give `transforms=` to "
             "ChainedParamTransformingOptimizer itself"
         )

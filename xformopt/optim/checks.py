@@ -10,7 +10,7 @@ from xformopt.optim.bound import Bound
 from xformopt.optim.hooks import Hook
 from xformopt.optim.inner import as_number, check_values
 from xformopt.optim.scheduled import FACTORS, SCHEDULES
-from xformopt.refused import RefusedType, standing_in
+from xformopt.refused import Refused, RefusedType, standing_in
 from xformopt.schedules import Schedule
 from xformopt.transforms.link import INHERIT
 
@@ -68,7 +68,7 @@ def _check_same_settings(optimizer: Any, bound: Bound, held: Group) -> None:
     """A link over all gradients has one setting for all groups."""
     for key, value in optimizer.transforms[bound.name].settings.items():
         if held.get(key, value) != value and not isinstance(value, Schedule):
-            raise ValueError(
+            raise Refused(
                 f"`{bound.name}.{key}` cannot differ by group, since `{bound.transform.name}` acts "
                 f"on all gradients at once: it is {value!r}, and {held[key]!r} in a group"
             )
@@ -80,10 +80,10 @@ def check_link_keys(optimizer: Any, group: Group) -> None:
     meant = {*known, *optimizer._standard.renamed, *optimizer._keys_beside}
     unknown = [key for key in group if "." in key and key not in meant]
     if unknown:
-        raise ValueError(f"parameter group has keys {unknown} of no link; there are {known}")
+        raise Refused(f"parameter group has keys {unknown} of no link; there are {known}")
     for name in optimizer.transforms.keys() & group.keys() - optimizer.defaults.keys():
         own = [*optimizer._chain.bounds[name].keys.values()]
-        raise ValueError(
+        raise Refused(
             f"`{name}` of a parameter group is a link, not a setting, got {group[name]!r}; set one "
             f"of {own}"
         )
@@ -95,7 +95,7 @@ def _refuse_derivatives(optimizer: Any, group: Group) -> None:
     names += [*optimizer.transforms]
     names += [key for key, no in (("grad_scale", 1.0), ("grad_bias", 0.0)) if group[key] != no]
     if names:
-        raise ValueError(
+        raise Refused(
             f"`differentiable=True` would lose the derivative of {', '.join(names)}, "
             "written in place: take them away, or differentiate through a step of your own"
         )

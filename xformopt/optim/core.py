@@ -139,7 +139,7 @@ class ParamTransformingOptimizer(Optimizer):
             build, params, numbers, lambda group: self._prepared(group, shared)
         )
         if isinstance(self.inner_opt, ParamTransformingOptimizer):
-            raise TypeError(
+            raise RefusedType(
                 f"`InnerOpt` must not be a transforming optimizer itself, got "
                 f"{type(self.inner_opt).__name__}: both would act on the same settings; use "
                 "`transforms=` or ChainedParamTransformingOptimizer"

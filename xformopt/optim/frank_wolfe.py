@@ -98,10 +98,10 @@ def duality_gap(optimizer: Any) -> Tensor:
     """
     inner = getattr(optimizer, "inner_opt", optimizer)
     if not isinstance(inner, FrankWolfe):
-        raise TypeError(f"the duality gap is that of FrankWolfe, got {type(inner).__name__}")
+        raise RefusedType(f"the duality gap is that of FrankWolfe, got {type(inner).__name__}")
     stateful = [name for name, link in optimizer.transforms.items() if link.transform.state]
     if stateful:
-        raise ValueError(f"links with state, {stateful}, make no oracle of the gradient: no gap")
+        raise Refused(f"links with state, {stateful}, make no oracle of the gradient: no gap")
     held = [(g, p, p.grad) for g in inner.param_groups for p in g["params"] if p.grad is not None]
     generators = [torch.default_generator, *optimizer.generators()]
     drawn = [generator.get_state() for generator in generators]

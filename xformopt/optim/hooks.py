@@ -8,6 +8,7 @@ from torch import Tensor
 
 from xformopt.optim.batching import hook_view
 from xformopt.optim.bound import Bound
+from xformopt.refused import Refused
 from xformopt.transforms.definition import Transform
 
 NOT_RENAMED: dict[str, str] = {}
@@ -31,7 +32,7 @@ class Hook(NamedTuple):
                 if p.numel() == 0 or (self.before and p.grad is None):
                     continue
                 if self.before and p.grad.is_sparse:
-                    raise ValueError(
+                    raise Refused(
                         f"`{self.label}` cannot act on the sparse gradient of a parameter of shape "
                         f"{tuple(p.shape)}; use an elementwise link: `transforms=[sign()]`"
                     )

@@ -58,20 +58,20 @@ def build_inner(
             f"got {InnerOpt!r}"
         )
     if params is None:
-        raise TypeError(f"`params` must be given, since `InnerOpt={InnerOpt}` is not built yet")
+        raise RefusedType(f"`params` must be given, since `InnerOpt={InnerOpt}` is not built yet")
     return _construct(InnerOpt, _as_groups(params, prepared), settings)
 
 
 def _check_built(inner: Optimizer, params: ParamGroups | None, settings: dict[str, Any]) -> None:
     name = type(inner).__name__
     if settings:
-        raise TypeError(
+        raise RefusedType(
             f"`InnerOpt` is a {name} that is built already, so that {settings} would be lost; pass "
             "the class, or set them in its parameter groups"
         )
     held = {id(p) for group in inner.param_groups for p in group["params"]}
     if params is not None and held != {id(p) for p in _tensors(params)}:
-        raise ValueError(
+        raise Refused(
             f"`params` are not those of the built {name} given as `InnerOpt`; leave `params` out"
         )
 

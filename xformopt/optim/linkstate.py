@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from xformopt.optim.bound import Bound
+from xformopt.refused import Refused
 from xformopt.transforms.definition import Transform
 from xformopt.transforms.items import at_least_float32
 
@@ -115,7 +116,7 @@ class LinkState:
         for p, entry in self.hidden.items():
             clash = state.get(p, {}).keys() & entry.keys()
             if clash:
-                raise ValueError(
+                raise Refused(
                     f"the links {sorted(clash)} are called as the inner optimizer calls buffers of "
                     "its own; name them otherwise: `transforms={'my_name': …}`"
                 )

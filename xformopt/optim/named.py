@@ -19,7 +19,7 @@ from xformopt.optim.chained import ChainedParamTransformingOptimizer
 from xformopt.optim.core import Group, ParamTransformingOptimizer
 from xformopt.optim.hooks import LinkHook
 from xformopt.optim.inner import ParamGroups
-from xformopt.refused import RefusedType
+from xformopt.refused import Refused, RefusedType
 from xformopt.transforms import (
     Transform,
     box,
@@ -206,7 +206,7 @@ class _Clamped(_Named):
         super()._check_group(group)
         wrong = bounds_are_ordered(group["clamp_min"], group["clamp_max"])
         if wrong:
-            raise ValueError(re.sub("`(min|max)`", r"`clamp_\1`", wrong))
+            raise Refused(re.sub("`(min|max)`", r"`clamp_\1`", wrong))
 
 
 class ClampedGradientOptimizer(_Clamped):

@@ -12,6 +12,7 @@ from xformopt.optim.named import (
     L2NormedGradientOptim,
     SignedGradientOptim,
 )
+from xformopt.refused import Refused, RefusedType
 from xformopt.transforms import l1_steepest, l2_ball
 
 
@@ -31,7 +32,7 @@ class _InsideBall(ParamTransformingOptimizer):
         """Take the radius `epsilon` of the ball, and the settings of `FrankWolfe`."""
         name = type(self).__name__
         if "InnerOpt" in kwargs:
-            raise TypeError(f"{name} takes no `InnerOpt`: it steps by FrankWolfe")
+            raise RefusedType(f"{name} takes no `InnerOpt`: it steps by FrankWolfe")
         replace(l2_ball.settings["radius"], name="epsilon").check(name, epsilon)
         super().__init__(
             params,
@@ -46,7 +47,7 @@ class _InsideBall(ParamTransformingOptimizer):
     def _check_group(self, group: Group) -> None:
         super()._check_group(group)
         if "epsilon" in group:
-            raise ValueError(
+            raise Refused(
                 f"`epsilon` of a group (={group['epsilon']!r}) has no effect; the radius of a "
                 "group is `lmo_scaling_factor`"
             )

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
+from xformopt.refused import RefusedType
 from xformopt.transforms.definition import Transform
 from xformopt.transforms.items import rounds_scalars
 
@@ -87,7 +88,7 @@ def make_plan(
 ) -> Plan:
     """Cut a group into what is one call each: large tensors alone, small ones of like items."""
     if any(map(Tensor.is_complex, columns[0])):
-        raise TypeError(
+        raise RefusedType(
             "transforms act on real numbers, and this parameter is complex; give it an optimizer "
             "or a route without links"
         )

@@ -17,7 +17,7 @@ from xformopt.optim.route import Route
 from xformopt.optim.saving import by_name, load, loaded, pack, saved, unpack
 from xformopt.optim.stepping import step_inside
 from xformopt.optim.unread import refuse_unread
-from xformopt.refused import anew
+from xformopt.refused import Refused, RefusedType, anew
 from xformopt.transforms.link import Link, Transforms, as_chain
 
 KEPT = (
@@ -75,7 +75,7 @@ class RoutedOptimizer(Optimizer):
     ) -> None:
         """Assign the parameters and build an optimizer for each route."""
         if "InnerOpt" in settings:
-            raise TypeError("`InnerOpt` is `inner` here: that of the routes which name none")
+            raise RefusedType("`InnerOpt` is `inner` here: that of the routes which name none")
         assigned = assign(params, routes)
         chain = as_chain(transforms)
         common = {n: link for n, link in chain.items() if link.transform.scope == "optimizer"}
@@ -90,7 +90,7 @@ class RoutedOptimizer(Optimizer):
         for group in (group for groups in assigned.values() for group in groups):
             self._add(group)
         if not self._optimizers:
-            raise ValueError("every route freezes its parameters: nothing is left to train")
+            raise Refused("every route freezes its parameters: nothing is left to train")
         super().__setstate__({})
 
     @property
@@ -100,7 +100,7 @@ class RoutedOptimizer(Optimizer):
             return self._optimizers
         for i, group in enumerate(self.param_groups):
             if group.get("route") not in self._optimizers:
-                raise ValueError(
+                raise Refused(
                     f"`param_groups[{i}]` is of no route: add groups by `add_param_group`"
                 )
         for name, optimizer in self._optimizers.items():
@@ -176,13 +176,13 @@ class RoutedOptimizer(Optimizer):
         pairs = [pair for group in groups for pair in group["params"]]
         held = {id(p) for group in self.param_groups for p in group["params"]}
         if any(id(p) in held for _, p in pairs):
-            raise ValueError("some parameters of the group are in a route already")
+            raise Refused("some parameters of the group are in a route already")
         route = param_group.get("route")
         if route is None:
             sorted_out = sort_out(groups, self.routes, roles(pairs, whole=False))
             groups = [group for taken in sorted_out.values() for group in taken]
         elif route not in self.routes:
-            raise ValueError(f"`route` of the group must be in {[*self.routes]}, got {route!r}")
+            raise Refused(f"`route` of the group must be in {[*self.routes]}, got {route!r}")
         for group in groups:
             self._add(group)
 
@@ -232,7 +232,7 @@ class RoutedOptimizer(Optimizer):
         ours = _routes_of(self.param_groups)
         theirs = _routes_of(state_dict["param_groups"])
         if ours != theirs:
-            raise ValueError(
+            raise Refused(
                 f"the state dict has other routes: `route` is {theirs} where this optimizer has "
                 f"{ours}"
             )

@@ -10,6 +10,7 @@ from torch._utils import _unflatten_dense_tensors as unflatten
 
 from xformopt.optim.batching import batch_shape, batched, identity
 from xformopt.optim.plans import Call, Columns, Plan
+from xformopt.refused import Refused
 from xformopt.transforms.definition import Transform
 
 
@@ -47,7 +48,7 @@ class Runner:
             returned = first
         if returned is not None:
             shape = tuple(before[1] if before else ())
-            raise ValueError(
+            raise Refused(
                 f"transform `{self.transform.name}` must write to `{self.transform.target}` in "
                 f"place and return nothing, for a batch of shape {shape}; it returned or replaced "
                 f"it by a {type(returned).__name__}"

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 from torch.optim import Optimizer
 
 from xformopt.optim.scheduled import SCHEDULES
+from xformopt.refused import Refused
 
 MADE_ANEW = {"step", "state", "param_groups", "defaults", "_compiled"}
 """Attributes that a copy makes for itself."""
@@ -100,7 +101,7 @@ def by_name(groups: list[Group], state_dict: StateDict) -> StateDict:
     missing = next((group for group in groups if _key(group) not in found), None)
     if missing is not None or len(found) != len(groups):
         where = (missing or groups[0]).get("route")
-        raise ValueError(
+        raise Refused(
             "the state dict has other parameters"
             f"{f' in the route `{where}`' if where else ' in its groups'}: "
             f"{_difference(missing or groups[0], saved)}"
@@ -153,12 +154,12 @@ def _check_generators(ours: Group, theirs: Group) -> None:
         saved = theirs.get(key)
         has_state = isinstance(saved, Tensor) and saved.dtype == torch.uint8
         if isinstance(own, Generator) and not has_state:
-            raise ValueError(
+            raise Refused(
                 f"the state dict has no state for the generator `{key}`: it was saved by a link "
                 "that draws from torch's own; leave the generator out to load it"
             )
         if own is None and has_state:
-            raise ValueError(
+            raise Refused(
                 f"the state dict has the state of a generator for `{key}`, where this optimizer "
                 "draws from torch's own; give the link a `generator=torch.Generator()` to load it"
             )
@@ -171,12 +172,12 @@ def _check_same_chain(
     ours = {key for group in groups for key in group if "." in key}
     theirs = {key for group in saved for key in group if "." in key}
     if ours != theirs:
-        raise ValueError(
+        raise Refused(
             "the state dict is of another chain of transforms: it has "
             f"{sorted(theirs - ours) or 'nothing more'}, and lacks {sorted(ours - theirs)}"
         )
     if orders - {order}:
-        raise ValueError(
+        raise Refused(
             f"the state dict is of a chain in another order: {', '.join(orders)}, and this "
             f"optimizer runs {order}"
         )

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from xformopt.optim.batching import item_ndim
 from xformopt.optim.exchange import Exchange, by_kind, can_be_dealt
+from xformopt.refused import Refused
 from xformopt.transforms.definition import Transform
 
 Columns = list[list[Tensor]]
@@ -106,7 +107,7 @@ def _items_are_whole(x: Any, item_dims: int) -> bool:
 
 def _refuse_draws(transform: Transform, draws: bool) -> None:
     if draws:
-        raise ValueError(
+        raise Refused(
             f"transform `{transform.name}` draws random numbers, which would differ between "
             "the ranks that hold a sharded parameter; apply it before sharding, or leave it out"
         )

@@ -49,13 +49,13 @@ class StandardKeys:
         """Refuse what would act twice in a new group, or not at all; note if it has no momentum."""
         for key, links in self._doubled.items():
             if group.get(key):
-                raise ValueError(
+                raise Refused(
                     f"`{key}` of the inner optimizer (={group[key]!r}) would act beside "
                     f"`transforms.{'` and `transforms.'.join(links)}`; set it to 0, or leave "
                     "them out"
                 )
         if "momentum" in self._default and group["dampening"]:
-            raise ValueError(
+            raise Refused(
                 f"`dampening` of SGD (={group['dampening']!r}) has no effect, since "
                 f"`transforms.{self.places['momentum'][0]}` is the momentum"
             )
@@ -116,7 +116,7 @@ def spread(given: Mapping[str, Any], places: Mapping[str, tuple[str, ...]]) -> d
     for key in given.keys() & places.keys():
         twice = [place for place in places[key] if place in given]
         if twice:
-            raise ValueError(f"`{key}` and `{twice[0]}` are one setting; give one of them")
+            raise Refused(f"`{key}` and `{twice[0]}` are one setting; give one of them")
         value = replaced.pop(key)
         values = value if len(places[key]) > 1 else [value]
         if not isinstance(values, list | tuple) or len(values) != len(places[key]):

@@ -16,6 +16,7 @@ from xformopt.optim.inner import ParamGroups
 from xformopt.optim.standard import places_of, spread
 from xformopt.recipes.index import get
 from xformopt.recipes.recipe import Chain, Recipe, RecipeRoute
+from xformopt.refused import Refused, RefusedType
 from xformopt.text import close_matches
 
 SHARED = ("param_ndim", "grad_scale", "grad_bias", "strict_ndim", "compile", "lr_scale")
@@ -129,11 +130,11 @@ def _reads(route: Composed, key: str) -> bool:
 def _check_read(name: str, recipe: Recipe, settings: Mapping[str, Any]) -> None:
     for key in settings:
         if not any(_reads(route, key) for route in recipe.routes.values()):
-            raise TypeError(f"no route of the recipe `{name}` has a setting `{key}`")
+            raise RefusedType(f"no route of the recipe `{name}` has a setting `{key}`")
 
 
 def _check_links(name: str, recipe: Recipe, chain: Chain) -> None:
     held = [*recipe.chain, *(link for route in recipe.routes.values() for link in route.chain)]
     for unknown in (link for link in chain if link not in held):
         hint = close_matches(unknown, held)
-        raise ValueError(f"recipe `{name}` has no transform `{unknown}`: {hint}")
+        raise Refused(f"recipe `{name}` has no transform `{unknown}`: {hint}")

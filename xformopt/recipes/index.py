@@ -3,6 +3,7 @@
 from xformopt.recipes.published import TRAINING
 from xformopt.recipes.recipe import Recipe
 from xformopt.recipes.sets import CONSTRAINED
+from xformopt.refused import Refused
 from xformopt.text import close_matches
 
 RECIPES: dict[str, Recipe] = {**TRAINING, **CONSTRAINED}
@@ -16,5 +17,5 @@ def names() -> list[str]:
 def get(name: str) -> Recipe:
     """Return the recipe of that name; an unknown one is a `ValueError` with close matches."""
     if name not in RECIPES:
-        raise ValueError(f"unknown recipe `{name}`: {close_matches(name, names())}")
+        raise Refused(f"unknown recipe `{name}`: {close_matches(name, names())}")
     return RECIPES[name]

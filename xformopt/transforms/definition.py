@@ -67,13 +67,11 @@ class Transform:
         self.scope = scope
         self.elementwise = elementwise
         if foreach and not elementwise:
-            raise ValueError(
-                f"`foreach` of `{self.name}` needs `elementwise=True`: it sees no items"
-            )
+            raise Refused(f"`foreach` of `{self.name}` needs `elementwise=True`: it sees no items")
         self.foreach = foreach
         self.costly = costly
         if items not in get_args(Items) or (items == "matrix" and elementwise):
-            raise ValueError(
+            raise Refused(
                 f"`items` of `{self.name}` must be among {get_args(Items)}, and no matrix where it "
                 f"is elementwise; got {items!r}"
             )
@@ -89,14 +87,14 @@ class Transform:
         self.standard = dict(standard or {})
         self.averages = averages
         if averages is not None and averages not in self.state:
-            raise ValueError(
+            raise Refused(
                 f"`averages` of `{self.name}` must be among its buffers {[*self.state]}, got "
                 f"{averages!r}"
             )
         self.__signature__ = _link_signature(fn, self.when, bool(self.state))
         unknown = set(laws) - set(get_args(Law))
         if unknown:
-            raise ValueError(f"`laws` of `{self.name}` must be among {get_args(Law)}, got {laws}")
+            raise Refused(f"`laws` of `{self.name}` must be among {get_args(Law)}, got {laws}")
 
     @property
     def target(self) -> str:
@@ -119,7 +117,7 @@ class Transform:
         """Return a link that holds these settings, which are given by name."""
         if values:
             names = ", ".join(f"{name}=…" for name in self.settings) or "no settings"
-            raise TypeError(f"`{self.name}` takes its settings by name, {names}; got {values}")
+            raise RefusedType(f"`{self.name}` takes its settings by name, {names}; got {values}")
         return Link(self, settings, param_ndim, when, state_dtype)
 
     def complete(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,7 +171,7 @@ def _initialisers(state: State) -> dict[str, StateInit]:
         return dict.fromkeys(state, torch.zeros_like)
     for name, init in state.items():
         if init == "counter" and name != "step":
-            raise ValueError(f"a counter must be named `step`, which torch loads as it is: {name}")
+            raise Refused(f"a counter must be named `step`, which torch loads as it is: {name}")
     return {name: _counter if init == "counter" else init for name, init in state.items()}
 
 
@@ -189,7 +187,7 @@ def _tensors(
     count = len(positional) - len(state)
     tensors, buffers = positional[:count], positional[count:]
     if tensors not in known or buffers != state:
-        raise TypeError(
+        raise RefusedType(
             f"the arguments of transform `{fn.__name__}` must be `grad` or `param` (what it "
             f"writes), then what it reads, then its state {state}; got {positional}"
         )

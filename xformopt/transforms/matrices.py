@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from xformopt.refused import Refused
 from xformopt.transforms.items import item_norm
 
 
@@ -38,7 +39,7 @@ def svd(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         finite = matrices.isfinite().flatten(1).all(1).tolist()
         if all(finite):
             raise
-        raise ValueError(
+        raise Refused(
             "a singular value decomposition needs finite entries, but item "
             f"{finite.index(False)} of {len(finite)} holds NaN or infinity; skip steps whose loss "
             "or gradients are not finite, or lower the learning rate"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, Literal, overload
 
+from xformopt.refused import Refused
 from xformopt.text import close_matches
 from xformopt.transforms.definition import Items, Law, Standard, State, Transform
 
@@ -67,10 +68,10 @@ def transform(fn: Callable[..., None] | None = None, **declared: Any) -> Any:
         return lambda f: transform(f, **declared)  # type: ignore[call-overload]
     made = Transform(fn, **declared)
     if "_global_" in made.name:
-        raise ValueError(f"`{made.name}`: Hydra reads `_global_` in a name as its root; rename it")
+        raise Refused(f"`{made.name}`: Hydra reads `_global_` in a name as its root; rename it")
     known = _registry.get(made.name)
     if known and known.__module__ != made.__module__:
-        raise ValueError(
+        raise Refused(
             f"a transform `{made.name}` is registered already, by {known.__module__}; "
             "choose another name or `remove` that one"
         )
@@ -98,7 +99,7 @@ def get(name: str) -> Transform:
     ValueError: unknown transform `sgn`: did you mean `sign`?
     """
     if name not in _registry and name not in names():
-        raise ValueError(f"unknown transform `{name}`: {close_matches(name, names())}")
+        raise Refused(f"unknown transform `{name}`: {close_matches(name, names())}")
     return _registry[name]
 
 

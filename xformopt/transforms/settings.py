@@ -91,7 +91,7 @@ def settings_of(fn: Callable[..., Any]) -> dict[str, Setting]:
     arguments = inspect.signature(fn).parameters.values()
     for a in arguments:
         if a.kind in (a.VAR_KEYWORD, a.VAR_POSITIONAL) or a.name in ("param_ndim", "when"):
-            raise TypeError(
+            raise RefusedType(
                 f"transform `{fn.__name__}` must name its arguments, and leave `param_ndim` and "
                 f"`when` to its links; got `{a}`"
             )
@@ -109,7 +109,7 @@ def _setting(owner: str, name: str, hint: Any, default: Any) -> Setting:
         hint = get_args(hint)[0]
     known = (float, int, bool, str, torch.Generator)
     if hint not in known and get_origin(hint) is not Literal:
-        raise TypeError(
+        raise RefusedType(
             f"setting `{name}` of transform `{owner}` must be annotated as float, int, bool, str, "
             f"Literal, Generator or one of these with None or a rule, got {given}"
         )
