@@ -5,58 +5,84 @@ and so what the command line can set, follows from its signature. What a part is
 comes first in its signature and has no default.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, get_args
 
 from hydra_zen import store
 
 from experiments.results.metric import Mode, Scale
+from xformopt.refused import Refused
 
 Part = TypeVar("Part", bound=Callable[..., Any])
+
+MANY = ("task/metrics", "observers")
+"""The groups of which several options may be chosen, in a list."""
 
 
 def data(part: Part) -> Part:
     """Register a data set: `data=NAME`; it returns what `experiments.data.contract` says."""
-    return store(part, group="data")
+    return _store(part, "data")
 
 
 def model(part: Part) -> Part:
     """Register a model: `model=NAME`; of `shape`, `classes`, … it is given what it asks for."""
-    return store(part, group="model", zen_partial=True)
+    return _store(part, "model", zen_partial=True)
 
 
-def task(part: Part) -> Part:
-    """Register a task: `task=NAME`."""
-    return store(part, group="task")
+def task(part: Part, name: str | None = None) -> Part:
+    """Register a task: `task=NAME`.
+
+    A class may say, as `choices`, which groups below `task` its arguments are chosen from, and
+    which options are the defaults: `{"metrics": ["loss"]}`.
+    """
+    choices: Mapping[str, Any] = getattr(part, "choices", {})
+    defaults = [{group: options} for group, options in choices.items()]
+    empty: dict[str, Any] = {group: {} for group in choices}
+    named = {"name": name} if name else {}
+    return _store(part, "task", **named, hydra_defaults=[*defaults, "_self_"], **empty)
 
 
-def toy(optim: str = "toy_adam") -> Callable[[Part], Part]:
+def toy(optim: Any = "toy_adam") -> Any:
     """Register a toy, a task without data whose model is its points, and its default optimizer."""
+    if callable(optim):
+        return toy()(optim)
     others = {"trainer": "toy", "model": "points", "optim": optim}
     preset = [
         "_self_",
         *({f"override /{group}@_global_.{group}": name} for group, name in others.items()),
     ]
-    return lambda part: store(part, group="task", hydra_defaults=preset)
+    return lambda part: _store(part, "task", hydra_defaults=preset)
 
 
 def schedule(part: Part) -> Part:
     """Register a schedule of the learning rates: `schedule=NAME`, a factor `f(step, steps)`."""
-    return store(part, group="schedule", zen_partial=True)
+    return _store(part, "schedule", zen_partial=True)
 
 
 def metric(mode: Mode, scale: Scale = "linear") -> Callable[[Part], Part]:
     """Register a metric of classifiers: `'task/metrics=[NAME]'`, a number `f(logits, labels)`."""
+    if mode not in get_args(Mode):
+        raise Refused("mode", '"min" or "max"', mode, '`@register.metric("max")`')
 
     def decorate(part: Part) -> Part:
         vars(part).update(mode=mode, scale=scale)
-        return store(
-            part, group="task/metrics", package=f"task.metrics.{part.__name__}", zen_partial=True
-        )
+        return _store(part, "task/metrics", zen_partial=True)
 
     return decorate
 
 
 def observer(part: Part) -> Part:
     """Register an observer: `'observers=[NAME]'`."""
-    return store(part, group="observers", package=f"observers.{part.__name__}")
+    return _store(part, "observers")
+
+
+def _store(part: Part, group: str, **node: Any) -> Part:
+    """Store a part in its group; where several may be chosen, below the group's key."""
+    name = node.setdefault("name", part.__name__)
+    if group in MANY:
+        node["package"] = f"{group.replace('/', '.')}.{name}"
+    try:
+        return store(part, group=group, **node)
+    except ValueError as error:
+        says = f"`{group}={name}`: there is one of this name; rename that of {part.__module__}"
+        raise Refused(says) from error

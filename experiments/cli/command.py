@@ -6,13 +6,16 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString, ValueType
 
-from experiments.cli.groups import groups, routes_of, way_out
+from experiments import register
+from experiments.cli.groups import chain_of, groups, routes_of, way_out
 from xformopt.refused import Refused
 
 CHAIN = "optim/transforms"
 INNER = "optim/inner"
-MANY = (CHAIN, "task/metrics", "observers")
+MANY = (CHAIN, *register.MANY)
 """The groups of which several options may be chosen, in a list."""
+MAY_BE_NULL = ("data", "model")
+"""The groups of which nothing need be chosen."""
 SWEEP = {"-m", "--multirun"}
 
 
@@ -49,6 +52,19 @@ def _check_routed(overrides: list[Override]) -> None:
             )
 
 
+def check_appended(optim: str, overrides: Iterable[str]) -> None:
+    """Refuse to append a link that the chosen recipe has: it would be one and the same."""
+    for override in overrides_of(overrides):
+        appended = override.key_or_group == CHAIN and override.is_add() and not override.package
+        names = [name for v in _values(override) for name in (v if isinstance(v, list) else [v])]
+        again = next((n for n in names if n in chain_of(optim)), None) if appended else None
+        if again:
+            raise Refused(
+                f"`+{CHAIN}={again}`: the recipe has this link already; give the second a name of "
+                f"its own: `+{CHAIN}@optim.transforms.again={again}`"
+            )
+
+
 def for_each_job(arguments: list[str]) -> list[str]:
     """Return the arguments so that what stands below a swept group is set in each job.
 
@@ -69,6 +85,12 @@ def for_each_job(arguments: list[str]) -> list[str]:
         for a in arguments
     ]
     return ["--multirun", *each]
+
+
+def with_targets(arguments: Iterable[str]) -> list[str]:
+    """Return the arguments so that `data._target_=…` acts where no option is chosen, too."""
+    named = tuple(f"{part}._target_=" for part in MAY_BE_NULL)
+    return [f"++{a}" if a.startswith(named) else a for a in arguments]
 
 
 def overrides_of(arguments: Iterable[str]) -> list[Override]:

@@ -19,7 +19,8 @@ from xformopt.refused import Refused
 WRONG_COMMAND, FAILED_RUN = 2, 1
 REFUSALS = (Refused, HydraException, OmegaConfBaseException)
 
-PASSED = ("importlib", "torch")
+HYDRA = ("hydra.", "hydra_zen.")
+PASSED = ("importlib", "os", "torch")
 """Modules whose frames do not say whose fault an error is, since others call them."""
 
 
@@ -52,6 +53,8 @@ def failure(
 
 def one_line(error: BaseException) -> str:
     """Say what is wrong, where, and the way out, in one line."""
+    if isinstance(error, OSError) and not isinstance(error, HydraException) and _is_refusal(error):
+        return f"`{error.filename}`: {error.strerror}; another folder: `hydra.run.dir=…`"
     return in_our_words(error) or said(error)
 
 
@@ -62,17 +65,19 @@ def _is_refusal(error: BaseException) -> bool:
     that the config makes does not fit.
     """
     if isinstance(error, InstantiationException) and error.__cause__:
-        cause = error.__cause__
-        return _is_refusal(cause) or _caller(cause).startswith(("hydra.", "hydra_zen."))
-    if isinstance(error, AssertionError | ValueError | TypeError):
-        raised = _modules(error)[-1:]
-        return isinstance(error, REFUSALS) or "".join(raised).startswith("torch.optim.")
-    return isinstance(error, REFUSALS)
+        return _is_refusal(error.__cause__) or _caller(error.__cause__).startswith(HYDRA)
+    if isinstance(error, REFUSALS):
+        return True
+    if isinstance(error, OSError):
+        return bool(error.filename) and _caller(error).startswith(HYDRA)
+    checks = isinstance(error, AssertionError | ValueError | TypeError)
+    return checks and "".join(_modules(error)[-1:]).startswith("torch.optim.")
 
 
 def _caller(error: BaseException) -> str:
     """Return the name of the module that raised an error, or called what did."""
-    return next((m for m in reversed(_modules(error)) if not m.startswith(PASSED)), "")
+    modules = reversed(_modules(error))
+    return next((m for m in modules if m.partition(".")[0] not in PASSED), "")
 
 
 def _modules(error: BaseException) -> list[str]:

@@ -1,6 +1,6 @@
 """The groups of configs, their options, and the keys that act."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,30 @@ def _nodes(group: str) -> dict[str, Any]:
     for name in group.split("/"):
         nodes = nodes.get(name, {})
     return nodes
+
+
+def chain_of(optim: str) -> list[str]:
+    """Return the options that make the chain of a recipe; of a file, of what it is built on."""
+    file = CONF / "optim" / f"{optim}.yaml"
+    held: Any = OmegaConf.load(file) if file.is_file() else stored("optim", optim)
+    found: list[str] = []
+    for entry in held.get("defaults", ()):
+        if isinstance(entry, DictConfig):
+            found += entry.get("transforms") or []
+        elif entry != "_self_":
+            found += chain_of(entry)
+    return found
+
+
+def having(group: str, key: str) -> list[str]:
+    """Return the options of a group that have a key."""
+    return [name for name in options(group) if key in _keys(group, name)]
+
+
+def _keys(group: str, name: str) -> Iterable[str]:
+    file = CONF / group / f"{name}.yaml"
+    held: Any = OmegaConf.load(file) if file.is_file() else stored(group, name)
+    return map(str, held if isinstance(held, DictConfig) else ())
 
 
 def way_out(group: str) -> str:

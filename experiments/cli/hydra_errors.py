@@ -15,7 +15,7 @@ from hydra.errors import (
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from experiments.cli.command import MANY
-from experiments.cli.groups import acting, groups, options
+from experiments.cli.groups import acting, groups, having, options
 from experiments.cli.said import joined
 from xformopt.refused import Refused
 from xformopt.text import close_matches
@@ -38,13 +38,13 @@ def _missing_option(error: MissingConfigException) -> str:
     group, _, option = missing[1].rpartition("/")
     known = list(error.options or options(group))
     elsewhere = [g for g in sorted(groups()) if g != group and option in options(g)]
-    meant = " or ".join(_choice(other, option) for other in elsewhere)
+    meant = " or ".join(f"`{_choice(other, option)}`" for other in elsewhere)
     hint = f"did you mean {meant}?" if meant else _close(option, known)
     return f"`{group}={option}`: there is no such option; {hint}"
 
 
 def _choice(group: str, option: str) -> str:
-    return f"`{group}=[{option}]`" if group in MANY else f"`{group}={option}`"
+    return f"{group}=[{option}]" if group in MANY else f"{group}={option}"
 
 
 def _composition(error: ConfigCompositionException) -> str:
@@ -62,6 +62,8 @@ def _composition(error: ConfigCompositionException) -> str:
     key = key or deleted
     if key:
         name = key[1].rpartition("@")[0] or key[1]
+        if name in groups():
+            return f"`{key[1]}`: nothing reads this group under what is chosen of the others"
         return f"`{key[1]}`: there is no such key or group; {_close(name, groups())}"
     return joined(f"{error}: {cause}" if cause else str(error))
 
@@ -94,6 +96,10 @@ def _wrong_key(cause: OmegaConfBaseException, parent: Any) -> str:
     known = [k for k in known if not k.startswith("_")]
     if full_key == key:
         known = list(dict.fromkeys([*known, *groups()]))
+    group = full_key.rpartition(".")[0].replace(".", "/")
+    others = [f"`{_choice(group, name)}`" for name in having(group, key)] if group else []
+    if others:
+        return f"`{full_key}`: what is chosen has no such key; {' or '.join(others[:3])} has it"
     way_out = _close(key, known) if known else f"`+{full_key}=…` adds it"
     return f"`{full_key}`: there is no such key; {way_out}"
 

@@ -8,7 +8,7 @@ from typing import Any
 import hydra
 import hydra.utils
 
-from experiments.cli.command import check_command, for_each_job
+from experiments.cli.command import check_command, for_each_job, with_targets
 from experiments.cli.errors import failure
 from experiments.cli.groups import CONF
 from experiments.cli.rerun import store_rerun
@@ -27,12 +27,13 @@ def launch(arguments: Sequence[str]) -> int:
     session = Session(wants_traceback=before != "0")
     try:
         words = taken(arguments)
+        session.rerun = [f"rerun={words.rerun}"] if words.rerun else []
         fill_store(words.trusted)
         check_command(words.others)
         name = "config"
         if words.rerun:
             name = store_rerun(words.rerun, words.others, words.trusted)
-        sys.argv[1:] = for_each_job(words.others)
+        sys.argv[1:] = for_each_job(with_targets(words.others))
         hydra.main(config_path=str(CONF), config_name=name, **main_options())(session.job)()
     except SweepInterrupted as stop:
         stop.sweep.finish()

@@ -8,12 +8,12 @@ from typing import Any
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
+from experiments.cli.command import MAY_BE_NULL
 from experiments.cli.groups import CONF, acting, options, way_out
 from xformopt.refused import Refused
 from xformopt.text import close_matches
 
 PARTS = ("trainer", "task", "data", "model", "schedule", "optim")
-MAY_BE_NULL = ("data", "model")
 
 
 def check_parts(cfg: DictConfig) -> None:

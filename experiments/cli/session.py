@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from experiments.cli.command import check_appended
 from experiments.cli.errors import Failure, failure
 from experiments.cli.leftovers import drop_leftovers, of_empty_routes
 from experiments.cli.schema import check_keys, check_parts
@@ -28,8 +29,9 @@ class Session:
     """Runs jobs; what it said once, it does not say again."""
 
     def __init__(self, *, wants_traceback: bool) -> None:
-        """Begin, with nothing said and nothing failed."""
+        """Begin, with nothing said and nothing failed; `rerun` says which run is repeated."""
         self.wants_traceback = wants_traceback
+        self.rerun: list[str] = []
         self.said: set[str] = set()
         self.status = 0
 
@@ -41,9 +43,9 @@ class Session:
         hydra_cfg = HydraConfig.get()
         folder = Path(hydra_cfg.runtime.output_dir)
         typed: Any = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
-        overrides = tuple(map(str, typed))
+        overrides = (*self.rerun, *map(str, typed))
         sweeping = hydra_cfg.mode == RunMode.MULTIRUN
-        summary = self.run(cfg, folder, overrides)
+        summary = self.run(cfg, folder, overrides, hydra_cfg.runtime.choices.get("optim"))
         if isinstance(summary, Failure):
             job = f"job {hydra_cfg.job.num} ({' '.join(overrides)}): " if sweeping else ""
             self.report(summary, job)
@@ -60,14 +62,25 @@ class Session:
         self.status = 1 if job else failed.status
         return self.status
 
-    def run(self, cfg: DictConfig, path: Path, overrides: tuple[str, ...]) -> Summary | Failure:
-        """Build and run; return the summary, or what went wrong, as its summary says."""
+    def run(
+        self, cfg: DictConfig, path: Path, overrides: tuple[str, ...], optim: str | None = None
+    ) -> Summary | Failure:
+        """Build and run; return the summary, or what went wrong, as its summary says.
+
+        Args:
+            cfg: the config.
+            path: the run's folder.
+            overrides: the words of the command line that made it.
+            optim: the option that was chosen of the group `optim`.
+        """
         try:
             folder = RunFolder(path)
         except Refused as error:
             return failure(error)
         summary = Summary("running", cfg.get("seed"), overrides)
         try:
+            if optim:
+                check_appended(optim, overrides)
             parts = self._build(cfg, overrides)
         except Exception as error:
             failed = failure(error, cfg, path)

@@ -23,10 +23,10 @@ def show(summary: Summary, path: Path) -> None:
 def as_rows(summary: Summary, path: Path) -> list[tuple[str, str]]:
     """Return what the table shows."""
     metrics = {k: v for k, v in summary.final.items() if k != "step"}
-    tested = {k: v for k, v in metrics.items() if "test_" in k}
+    tested = summary.tested(metrics)
     trained = {k: v for k, v in metrics.items() if k not in tested}
     goal = summary.goal.name if summary.goal else ""
-    best = {k: v for k, v in summary.best.items() if "test_" in k}
+    best = summary.tested(summary.best)
     at_best = f"{summary.best[goal]:.4g} at step {summary.best['step']}"
     inside = path.is_relative_to(Path.cwd())
     pictures = sorted(picture.name for picture in path.glob("*.png"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -25,13 +25,24 @@ def taken(arguments: Sequence[str]) -> Words:
     >>> taken(["trust=[mine,other]", "seed=1"])
     Words(trusted=('mine', 'other'), rerun=None, others=['seed=1'])
     """
-    ours = {a.partition("=")[0]: a for a in arguments if a.partition("=")[0] in OURS and "=" in a}
-    others = [a for a in arguments if a not in ours.values()]
-    trusted = _value(ours["trust"]) if "trust" in ours else []
-    trusted = trusted if isinstance(trusted, list) else [trusted]
+    others = [a for a in arguments if not _is_ours(a, *OURS)]
+    chosen = next((a for a in others if a.split("=")[0] in ("--config-name", "-cn")), None)
+    if chosen:
+        raise Refused(f"`{chosen}`: the config has one name; `rerun=FOLDER` repeats a saved one")
+    trusted: list[Any] = []
+    for value in (_value(a) for a in arguments if _is_ours(a, "trust")):
+        trusted += value if isinstance(value, list) else [value]
     if not all(isinstance(name, str) and name for name in trusted):
         raise Refused("trust", "a list of modules", trusted, "`trust=[my_package]`")
-    return Words(tuple(map(str, trusted)), _folder(ours.get("rerun")), others)
+    folders = [a for a in arguments if _is_ours(a, "rerun")]
+    if len(folders) > 1:
+        raise Refused("rerun", "given once", folders)
+    return Words(tuple(map(str, trusted)), _folder(next(iter(folders), None)), others)
+
+
+def _is_ours(argument: str, *words: str) -> bool:
+    key, equals, _ = argument.partition("=")
+    return bool(equals) and key in words
 
 
 def _value(argument: str) -> object:

@@ -1,5 +1,6 @@
 """What a run gives out, and who may listen."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -14,7 +15,8 @@ from experiments.results.summary import Summary
 class Run:
     """A run as its observers see it; the model is the one that is trained, to be read alone.
 
-    `title` names the task and the optimizer.
+    `title` names the task and the optimizer; `models` gives the model, named "", and each average
+    of its weights, by its name.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Run:
     steps: int
     folder: Path
     model: nn.Module
+    models: Callable[[], Iterable[tuple[str, nn.Module]]]
 
 
 class Stepped(NamedTuple):

@@ -11,7 +11,10 @@ KEPT = get_args(Kept)
 
 
 class Weights(Observer):
-    """Saves `last.safetensors` and `best.safetensors`, each replaced in one move."""
+    """Saves `last.safetensors` and `best.safetensors`, each replaced in one move.
+
+    Averages of the weights stand beside them: `last_ema.safetensors`.
+    """
 
     def __init__(self, kept: Kept) -> None:
         """Choose which are kept."""
@@ -36,5 +39,7 @@ class Weights(Observer):
     def _save(self, name: str) -> None:
         from safetensors.torch import save_model
 
-        with aside(self.run.folder / f"{name}.safetensors") as unfinished:
-            save_model(self.run.model, str(unfinished), {"step": str(self.step)})
+        for average, model in self.run.models():
+            file = "_".join(filter(None, (name, average)))
+            with aside(self.run.folder / f"{file}.safetensors") as unfinished:
+                save_model(model, str(unfinished), {"step": str(self.step)})

@@ -1,6 +1,7 @@
 """What a run reached: one typed record, saved as `summary.json`."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +38,15 @@ class Summary:
     seconds: float = 0.0
     environment: dict[str, Any] = field(default_factory=dict)
     version: int = VERSION
+
+    def tested(self, figures: Mapping[str, float]) -> dict[str, float]:
+        """Return those of some figures that are on the test part: each has one on the valid part.
+
+        >>> Summary("finished").tested({"valid_latest_hit": 1.0, "valid_hit": 0.9, "test_hit": 0.8})
+        {'test_hit': 0.8}
+        """
+        on_valid = {name: name.replace("test_", "valid_", 1) for name in figures if "test_" in name}
+        return {name: figures[name] for name, other in on_valid.items() if other in figures}
 
     def reached(self) -> float | None:
         """Return the final figure of the goal, which sweepers and leaderboards go by."""

@@ -1,11 +1,10 @@
 """From a config to the parts of a run: what it says is built here, and nowhere else."""
 
-import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from hydra_zen import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -13,20 +12,22 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from experiments.data.batches import Batches
 from experiments.data.contract import Data
 from experiments.models.normalized import Normalized
-from experiments.models.points import Points
 from experiments.observers.console import console
 from experiments.observers.contract import Observer
 from experiments.observers.curves import Curves
 from experiments.observers.weights import Weights
+from experiments.run.calling import called
 from experiments.run.independent import independent
+from experiments.run.judging import EMA
 from experiments.run.parts import Parts
 from experiments.run.schedules import scheduler
 from experiments.run.state import State
 from experiments.run.trainer import Trainer
 from experiments.run.world import set_up
+from experiments.tasks.classification import Classification
 from experiments.tasks.contract import Task, WithoutData
 from xformopt.making import make_optimizer
-from xformopt.optim import RoutedOptimizer
+from xformopt.optim import RoutedOptimizer, averages
 from xformopt.refused import Refused, dotted
 from xformopt.remarks import remarks
 
@@ -43,7 +44,11 @@ def build(cfg: DictConfig) -> Parts:
     data = data.to(device) if data else None
     batches = Batches(data.train, trainer.size(), cfg.seed) if data else None
     length = trainer.length(batches)
-    model, optimizer = _model_and_optimizer(cfg, task, data, device)
+    model, optimizer = independent(
+        lambda trained: _optimizer(cfg, trained), _model(cfg, task, data).to(device)
+    )
+    if trainer.ema is not None and EMA in averages(optimizer):
+        raise Refused("trainer.ema", f"null beside a link of the name `{EMA}`", trainer.ema)
     state = State(
         model=model,
         optimizer=optimizer,
@@ -59,7 +64,7 @@ def build(cfg: DictConfig) -> Parts:
         observers=_observers(cfg, task, trainer),
         device=device,
         state=state,
-        notes=tuple(_notes(cfg, task, optimizer)),
+        notes=(*_notes(cfg, task, optimizer), *_batch_notes(trainer, batches)),
     )
 
 
@@ -82,30 +87,34 @@ def _data(cfg: DictConfig, task: Task) -> Data | None:
             )
         return None
     if cfg.data is None:
-        raise Refused("data", "a data set for this task", None, "choose one: `data=digits`")
+        raise Refused(
+            "data", "a data set for this task", None, "choose one: `data=NAME`; `--help` lists them"
+        )
     data = instantiate(cfg.data)
     if not isinstance(data, Data):
         raise Refused("data", "an `experiments.data.contract.Data`", type(data).__name__)
     return data
 
 
-def _model_and_optimizer(
-    cfg: DictConfig, task: Task, data: Data | None, device: Any
-) -> tuple[nn.Module, Optimizer]:
+def network(cfg: DictConfig) -> nn.Module:
+    """Return the network that a config says, on the CPU, before any training."""
+    task = _task(cfg)
+    return _model(cfg, task, _data(cfg, task))
+
+
+def _model(cfg: DictConfig, task: Task, data: Data | None) -> nn.Module:
     if cfg.model is None:
-        raise Refused("model", "a model", None, "choose one: `model=small_cnn`")
+        raise Refused("model", "a model", None, "choose one: `model=NAME`; `--help` lists them")
     offered = _offered(task, data)
-    model = _called("model", instantiate(cfg.model), offered)
+    partial = any(key in cfg.model for key in ("_partial_", "_zen_partial"))
+    named: Any = OmegaConf.to_container(cfg.model, resolve=True)
+    node = cfg.model if partial else {**named, "_partial_": True}
+    model = called("model", instantiate(node), offered)
     if not isinstance(model, nn.Module):
         raise Refused("model", "a torch module", type(model).__name__)
     if data:
-        model = Normalized(model, data.mean, data.std)
-    model.to(device)
-
-    def make(trained: nn.Module) -> Optimizer:
-        return _optimizer(cfg, trained)
-
-    return independent(make, model) if isinstance(model, Points) else (model, make(model))
+        return Normalized(model, data.mean, data.std)
+    return model
 
 
 def _offered(task: Task, data: Data | None) -> Mapping[str, Any]:
@@ -113,30 +122,6 @@ def _offered(task: Task, data: Data | None) -> Mapping[str, Any]:
     if data:
         return {"shape": data.shape, "classes": data.classes}
     return task.offers() if isinstance(task, WithoutData) else {}
-
-
-def _called(key: str, make: Any, offered: Mapping[str, Any]) -> Any:
-    """Call a function with what its signature asks for of what is offered; it may be built."""
-    if isinstance(make, nn.Module):
-        return make
-    arguments = inspect.signature(make).parameters
-    set_already = getattr(make, "keywords", {})
-    missing = [
-        name
-        for name, a in arguments.items()
-        if a.default is a.empty
-        and a.kind in (a.POSITIONAL_OR_KEYWORD, a.KEYWORD_ONLY)
-        and name not in offered
-    ]
-    if missing:
-        raise Refused(
-            f"{key}.{missing[0]}",
-            f"given: this task offers {', '.join(offered)}",
-            None,
-            f"set it: `+{key}.{missing[0]}=…`",
-        )
-    given = {k: v for k, v in offered.items() if k in arguments and k not in set_already}
-    return make(**given)
 
 
 def _optimizer(cfg: DictConfig, model: nn.Module) -> Optimizer:
@@ -196,7 +181,19 @@ def _own_observers(cfg: DictConfig, taken: Collection[str]) -> dict[str, Observe
 
 
 def _name(task: Task, data: Data | None) -> str:
-    return data.name if data else getattr(task, "name", type(task).__name__)
+    """Return what a run is called: by its data where it classifies them, else by its task too."""
+    kind = type(task)
+    if data is None:
+        return getattr(task, "name", kind.__name__)
+    return data.name if kind is Classification else f"{data.name}, {kind.__name__}"
+
+
+def _batch_notes(trainer: Trainer, batches: Batches | None) -> list[str]:
+    if batches is None or batches.size == trainer.batch_size:
+        return []
+    return [
+        f"`trainer.batch_size` is more than the {batches.size} images of train: all are one batch"
+    ]
 
 
 def _notes(cfg: DictConfig, task: Task, optimizer: Optimizer) -> list[str]:

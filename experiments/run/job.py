@@ -96,6 +96,7 @@ def _run(parts: Parts, folder: RunFolder, summary: Summary) -> Run:
         steps=parts.length.steps,
         folder=folder.path,
         model=parts.state.model,
+        models=lambda: models(parts.state),
     )
 
 

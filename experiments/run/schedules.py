@@ -1,7 +1,8 @@
 """Schedules of the learning rates: a factor on every group's own rate, by the share of the run."""
 
 from collections.abc import Callable
-from math import cos, pi
+from math import cos, inf, pi
+from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -47,7 +48,16 @@ def scheduler(optimizer: Optimizer, schedule: Schedule, steps: int) -> LambdaLR 
     """Return what moves the rates of an optimizer; nothing does where they are constant."""
     if getattr(schedule, "func", schedule) is constant:
         return None
-    return LambdaLR(optimizer, lambda step: schedule(min(step, steps), steps))
+    return LambdaLR(optimizer, lambda step: _factor(schedule, min(step, steps), steps))
+
+
+def _factor(schedule: Schedule, step: int, steps: int) -> float:
+    """Return the factor of a step, which must be a number of its kind."""
+    factor: Any = schedule(step, steps)
+    if not isinstance(factor, int | float) or not 0 <= factor < inf:
+        rule = f"a function of step and steps that returns a number >= 0, at step {step} too"
+        raise Refused("schedule", rule, factor)
+    return factor
 
 
 def _phase(step: int, steps: int, warmup: float) -> tuple[float, float]:

@@ -1,10 +1,11 @@
 """Image classification."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import ClassVar
 
-from hydra_zen import store
 from torch import Tensor, nn
 
+from experiments import register
 from experiments.data.batches import Batch
 from experiments.evaluation.clean import outputs
 from experiments.evaluation.metrics import accuracy, loss
@@ -18,6 +19,8 @@ Measure = Callable[[Tensor, Tensor], Tensor]
 
 class Classification(Task):
     """Minimises the cross-entropy; judged by metrics of logits and labels."""
+
+    choices: ClassVar = {"metrics": ["loss", "accuracy"]}
 
     def __init__(
         self,
@@ -49,13 +52,7 @@ class Classification(Task):
         return {name: float(measure(logits, labels)) for name, measure in self.measures.items()}
 
 
-store(
-    Classification,
-    group="task",
-    name="classification",
-    metrics={},
-    hydra_defaults=[{"metrics": ["loss", "accuracy"]}, "_self_"],
-)
+register.task(Classification, name="classification")
 
 
 def as_metric(name: str, measure: Measure) -> Metric:

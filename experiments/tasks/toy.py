@@ -10,7 +10,7 @@ from experiments.observers.contract import Observer
 from experiments.observers.trajectories import Trajectories
 from experiments.results.metric import Metric
 from experiments.tasks.contract import WithoutData
-from xformopt.refused import check_count
+from xformopt.refused import Refused, check_count
 
 Function = Callable[[Tensor], Tensor]
 """Maps points of shape `(N, d)` to values of shape `(N,)`."""
@@ -41,6 +41,10 @@ class Toy(WithoutData):
     ) -> None:
         """Keep the problem."""
         check_count("starts", starts)
+        values = function(minima)
+        if not isinstance(values, Tensor) or values.shape != minima.shape[:1]:
+            rule = "a function of points, shape (N, d), that returns their values, shape (N,)"
+            raise Refused("function", rule, getattr(values, "shape", values), of=f"the toy {name}")
         self.name, self.function, self.minima = name, function, minima
         self.box, self.starts = box, starts
 

@@ -98,22 +98,30 @@ class TestOneFileAddsOneThing:
         result = cli("model._target_=torch.nn.Flatten", *QUICK)
         assert "Adam() cannot be built: optimizer got an empty parameter list" in result.err
 
-    def test_by_entry_point(self, cli: Any, my_parts: Path):
-        info = my_parts.with_name("mine-1.0.dist-info")
+    def test_by_entry_point(self, cli: Any, tmp_path: Path, monkeypatch: Any):
+        """The part has a name that no other test brings into the store."""
+        held = "from experiments import register\nfrom experiments.data.digits import digits\n"
+        held += "@register.data\ndef brought():\n    return digits(valid=0.5)\n"
+        (tmp_path / "entry_parts.py").write_text(held)
+        info = tmp_path / "mine-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text("Name: mine\nVersion: 1.0\n")
-        points = "[xformopt.experiments]\nmine = my_parts\n"
-        (info / "entry_points.txt").write_text(points)
-        result = cli("task=classification", "data=blobs", "model=tiny", *QUICK)
+        (info / "entry_points.txt").write_text("[xformopt.experiments]\nmine = entry_parts\n")
+        assert cli("data=brought", *QUICK).status == 2
+        monkeypatch.syspath_prepend(str(tmp_path))
+        result = cli("data=brought", *QUICK)
         assert result.status == 0, result.err
 
-    def test_by_yaml_of_a_package(self, cli: Any, my_parts: Path):
+    def test_by_yaml_of_a_package(self, cli: Any, tmp_path: Path, my_parts: Path, monkeypatch: Any):
         for group, name in (("data", "blobs"), ("model", "tiny")):
-            folder = my_parts.with_name("conf") / group
+            folder = tmp_path / "yaml_package/conf" / group
             folder.mkdir(parents=True)
             partial = "_partial_: true\n" if group == "model" else ""
             (folder / f"my_{name}.yaml").write_text(f"_target_: my_parts.{name}\n{partial}")
-        path = f"hydra.searchpath=[file://{my_parts.parent}/conf]"
+        for folder in ("yaml_package", "yaml_package/conf"):
+            (tmp_path / folder / "__init__.py").touch()
+        monkeypatch.syspath_prepend(str(tmp_path))
+        path = "hydra.searchpath=[pkg://yaml_package.conf]"
         result = cli(path, "task=classification", "data=my_blobs", "model=my_tiny", *QUICK)
         assert result.status == 0, result.err
 
@@ -159,6 +167,7 @@ class TestRerun:
             ["optim/transforms=[sign]"],
             ["+optim/transforms=clip_norm"],
             ["schedule=cosine"],
+            ["optim=signum", "optim/inner=adam"],
         ],
     )
     def test_a_group_that_is_chosen_replaces_what_was_saved(self, cli: Any, chosen: list[str]):
@@ -182,8 +191,14 @@ class TestRerun:
             "`task` sets data, model and trainer" in cli(f"rerun={first.folder}", "task=beale").err
         )
         file = first.folder / "config.yaml"
-        file.write_text(file.read_text().replace("torch.optim.adam.Adam", "os.system"))
+        before = file.read_text()
+        file.write_text(before.replace("torch.optim.adam.Adam", "os.system"))
         said = cli(f"rerun={first.folder}").err
         assert "names `os.system`, which is neither ours nor an optimizer or layer of torch" in said
-        file.write_text(file.read_text().replace("os.system", "torch.load"))
-        assert "names `torch.load`, which is neither ours" in cli(f"rerun={first.folder}").err
+        within = "torch.nn.modules.module.torch.load"
+        for other in ("torch.load", within, "torch.nn.modules.module.inspect.os.system"):
+            file.write_text(before.replace("torch.optim.adam.Adam", other))
+            assert f"names `{other}`, which is neither ours" in cli(f"rerun={first.folder}").err
+        wrapped = f"{before}\nobservers:\n  x: {{_target_: torch.nn.ReLU, _zen_wrappers: [a.b]}}\n"
+        file.write_text(wrapped.replace("observers: {}", ""))
+        assert "names `a.b`, which is neither ours" in cli(f"rerun={first.folder}").err

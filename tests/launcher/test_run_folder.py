@@ -13,7 +13,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from experiments.cli.loading import load_model
 from experiments.data.digits import digits
+from xformopt.refused import Refused
 
 ROOT = Path(__file__).parents[2]
 SHORT = ["task=himmelblau", "trainer.steps=20", "task.starts=4"]
@@ -125,3 +127,20 @@ def test_prints_plain_lines_and_a_table(cli: Any):
     assert "\x1b" not in result.out
     assert "inner optimizer" in result.out
     assert str(result.folder.name) in result.out.replace("\n", "")
+
+
+class TestLoadModel:
+    """The network of a run, from Python."""
+
+    def test_answers_as_the_run_did(self, cli: Any):
+        run = cli("trainer.epochs=2", "trainer.ema=0.9", "pictures=false")
+        summary, test = run.read("summary.json"), digits().test
+        images = test.pixels.float() / 255
+        for weights, figure in (("last", "test_accuracy"), ("last_ema", "ema_test_accuracy")):
+            right = load_model(run.folder, weights)(images).argmax(1) == test.labels
+            assert right.float().mean().item() == pytest.approx(summary["final"][figure])
+
+    def test_refuses_what_is_not_kept(self, cli: Any):
+        run = cli("trainer.steps=1", "pictures=false", "trainer.checkpoint=last")
+        with pytest.raises(Refused, match="`weights` must be of those that are kept, last, got"):
+            load_model(run.folder)

@@ -1,0 +1,258 @@
+"""Whose fault an error is: a wrong command exits 2 with a line, a bug 1 with its traceback."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from experiments import register
+from experiments.results.folder import RunFolder
+from experiments.tasks.toy import Toy
+from xformopt.refused import Refused
+
+TOY = ("task=himmelblau", "trainer.steps=4", "task.starts=4", "pictures=false")
+DIGITS = ("trainer.steps=2", "pictures=false", "trainer.checkpoint=none")
+
+PARTS = '''
+import torch
+from torch import nn
+from experiments import register
+from experiments.observers.contract import Observer
+from experiments.tasks.classification import Classification
+
+
+@register.data
+def wrong_data():
+    a, b = [1]
+
+
+@register.model
+def wrong_model(shape, classes):
+    return nn.Linear(shape, "x")
+
+
+@register.schedule
+def wrong_schedule(step, steps):
+    return int("x")
+
+
+@register.metric("max")
+def wrong_metric(logits, labels):
+    return int("x")
+
+
+@register.task
+class WrongTask(Classification):
+    def loss(self, model, batch):
+        return None + 1
+
+
+@register.task
+class Named(Classification):
+    """Returns tensors, which are figures too."""
+
+    def evaluate(self, model, batches):
+        return {k: torch.tensor(v) for k, v in super().evaluate(model, batches).items()}
+
+
+@register.task
+class Forgetful(Classification):
+    def evaluate(self, model, batches):
+        return {}
+
+
+@register.task
+class NoTask:
+    pass
+
+
+@register.observer
+class files(Observer):
+    pass
+
+
+@register.observer
+class NoObserver:
+    pass
+
+
+@register.observer
+class Meddles(Observer):
+    def on(self, event):
+        torch.rand(3)
+        getattr(event, "metrics", {}).clear()
+
+
+@register.model
+def noisy(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(shape.numel(), classes))
+
+
+@register.model
+def undefined(shape, classes):
+    net = noisy(shape, classes)
+    nn.init.constant_(net[2].weight, float("nan"))
+    return net
+'''
+
+
+@pytest.fixture(scope="session")
+def module(tmp_path_factory: Any) -> Path:
+    file = tmp_path_factory.mktemp("faulty") / "faulty_parts.py"
+    file.write_text(PARTS)
+    return file
+
+
+@pytest.fixture
+def faulty(cli: Any, module: Path, monkeypatch: Any) -> Any:
+    """Run the launcher with parts that have faults."""
+    monkeypatch.syspath_prepend(str(module.parent))
+    return lambda *words, **settings: cli("trust=faulty_parts", *words, *DIGITS, **settings)
+
+
+BUGS = {
+    "data=wrong_data": r"ValueError: `data`: not enough values to unpack",
+    "model=wrong_model": r"TypeError: `model`: ",
+    "schedule=wrong_schedule": r"ValueError: invalid literal for int",
+    "task/metrics=[loss,accuracy,wrong_metric]": r"ValueError: invalid literal for int",
+    "task=WrongTask data=digits model=noisy": r"TypeError: unsupported operand type",
+    "task=Forgetful data=digits model=noisy": r"KeyError: .*returns no `loss`, one of its metrics",
+}
+
+
+@pytest.mark.parametrize("words", BUGS)
+def test_a_bug_of_the_user(faulty: Any, words: str):
+    result = faulty(*words.split())
+    assert result.status == 1
+    (line,) = result.err.splitlines()
+    assert re.search(BUGS[words], line)
+    assert line.endswith(f"see {result.folder}/traceback.txt")
+    assert "Traceback (most recent call last)" in (result.folder / "traceback.txt").read_text()
+    assert result.read("summary.json")["status"] == "failed"
+
+
+WRONG = {
+    "task=NoTask": r"`task` must be a task, which has metrics.*got 'NoTask'; `metrics` is missing",
+    "observers=[files]": r"`observers.files` must be of another name, which is the launcher's own",
+    "observers=[NoObserver]": r"`observers.NoObserver` must be an observer, with `start`",
+    "trainer.ema=0.5 +optim/transforms@optim.transforms.ema=param_ema": r"`trainer.ema` must be n",
+    "schedule=cosine schedule.final=-1": r"`schedule` must be a function of step and steps that",
+    "schedule.warmup=0.1": r"no such key; `schedule=cosine` or `schedule=linear` has it",
+    "+optim/transforms=clip_norm": r"the recipe has this link already; .*transforms.again=clip_n",
+    "+optim/transforms=[sign,clip_norm]": r"the recipe has this link already",
+    "task=beale task/metrics=[loss]": r"`task/metrics`: nothing reads this group under what is ch",
+    "--config-name=other": r"`--config-name=other`: the config has one name; `rerun=FOLDER`",
+    "rerun=a rerun=b": r"`rerun` must be given once",
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_a_wrong_command(faulty: Any, words: str):
+    result = faulty(*words.split())
+    assert result.status == 2
+    (line,) = result.err.splitlines()
+    assert re.search(WRONG[words], line)
+
+
+def test_trust_may_be_said_twice(cli: Any, module: Path, monkeypatch: Any):
+    monkeypatch.syspath_prepend(str(module.parent))
+    assert cli("trust=faulty_parts", "trust=json", "model=noisy", *DIGITS).status == 0
+
+
+def test_a_module_that_fails_names_its_line(cli: Any, tmp_path: Path, monkeypatch: Any):
+    (tmp_path / "fails_at_import.py").write_text("\n1 / 0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    result = cli("trust=fails_at_import")
+    assert result.status == 1
+    assert f"division by zero; raised at {tmp_path}/fails_at_import.py:2; HYDRA" in result.err
+
+
+def test_a_name_that_is_taken():
+    with pytest.raises(Refused, match=r"`data=digits`: there is one of this name; rename that of"):
+
+        @register.data
+        def digits(): ...
+
+
+def test_a_decorator_without_its_argument():
+    with pytest.raises(Refused, match=r'`mode` must be "min" or "max".*`@register.metric\("max"\)'):
+
+        @register.metric  # type: ignore[arg-type]
+        def anything(logits: Any, labels: Any): ...
+
+
+def test_a_toy_whose_values_have_another_shape():
+    with pytest.raises(Refused, match=r"`function` of the toy flat must be .*shape \(N,\), got"):
+        Toy("flat", lambda x: x.square(), torch.zeros(1, 2), (-1.0, 1.0), 3)
+
+
+def test_figures_may_be_tensors(faulty: Any):
+    result = faulty("task=Named", "data=digits", "model=noisy")
+    assert result.status == 0, result.err
+    assert result.read("summary.json")["task"] == "digits, Named"
+
+
+def test_own_metrics_of_an_own_classification(faulty: Any):
+    words = ("task=Named", "task/metrics=[top_accuracy]", "task.goal=top_accuracy")
+    result = faulty(*words, "data=digits", "model=noisy")
+    assert "valid_top_accuracy" in result.metrics[-1]
+
+
+def test_an_observer_that_meddles_changes_nothing(faulty: Any):
+    plain, meddled = (faulty("model=noisy", *more) for more in ((), ("observers=[Meddles]",)))
+    assert meddled.status == 0, meddled.err
+    figures = [[{**line, "seconds": 0} for line in run.metrics] for run in (plain, meddled)]
+    assert figures[0] == figures[1]
+
+
+def test_nan_before_the_first_step(faulty: Any):
+    result = faulty("model=undefined")
+    assert result.status == 1
+    assert "is nan at step 0; no step was made yet: look at the model, its input" in result.err
+
+
+def test_files_that_cannot_be_written_fail_the_run(cli: Any, monkeypatch: Any):
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunFolder, "append_metrics", full)
+    result = cli(*TOY)
+    assert result.status == 1
+    assert "OSError: [Errno 28] No space left on device; see" in result.err
+
+
+def test_two_runs_in_one_folder(tmp_path: Path):
+    first, second = RunFolder(tmp_path), RunFolder(tmp_path)
+    first.claim()
+    with pytest.raises(Refused, match="the folder holds a run already; another folder"):
+        second.claim()
+
+
+def test_a_leaderboard_that_cannot_be_made(cli: Any, tmp_path: Path):
+    (tmp_path / "sweep/old").mkdir(parents=True)
+    (tmp_path / "sweep/old/summary.json").write_text(json.dumps({"version": 0}))
+    result = cli("-m", *TOY, "seed=0,1", folder=tmp_path / "sweep")
+    assert result.status == 1
+    assert "error: no leaderboard: " in result.err
+
+
+def test_threads_of_each_job_of_a_sweep(cli: Any):
+    found = torch.get_num_threads()
+    result = cli("-m", *TOY, f"threads={found + 1},null")
+    kept = [json.loads(p.read_text()) for p in sorted(result.folder.glob("*/summary.json"))]
+    assert kept[0]["environment"]["threads"] == found + 1
+    assert kept[1]["environment"]["threads"] < found + 1
+
+
+def test_more_than_all_images_in_a_batch(cli: Any):
+    result = cli(*DIGITS, "trainer.batch_size=3000")
+    assert "note: `trainer.batch_size` is more than the 1293 images of train" in result.out
+
+
+def test_parts_by_target_where_none_is_chosen(faulty: Any):
+    named = ("data._target_=experiments.data.digits.digits", "model._target_=faulty_parts.noisy")
+    result = faulty("task=classification", *named)
+    assert result.status == 0, result.err
