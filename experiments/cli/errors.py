@@ -20,7 +20,7 @@ WRONG_COMMAND, FAILED_RUN = 2, 1
 REFUSALS = (Refused, HydraException, OmegaConfBaseException)
 
 HYDRA = ("hydra.", "hydra_zen.")
-PASSED = ("importlib", "os", "torch")
+PASSED = ("importlib", "os", "pathlib", "torch")
 """Modules whose frames do not say whose fault an error is, since others call them."""
 
 

@@ -42,6 +42,7 @@ def store_rerun(folder: Path, arguments: Sequence[str], trusted: Iterable[str]) 
     where = {"run": {"dir": "outputs/rerun/${now:%Y-%m-%d_%H-%M-%S-%f}"}}
     with open_dict(saved):
         saved.defaults, saved.hydra = defaults, where
+    ConfigStore.instance().repo.pop(f"{NAME}.yaml", None)  # Hydra 1.4 warns of another
     ConfigStore.instance().store(NAME, saved)
     return NAME
 

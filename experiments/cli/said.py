@@ -1,5 +1,7 @@
 """What an error says, in one line."""
 
+from xformopt.refused import Refused
+
 FULL_KEY = "full_key: "
 """The note of an error that says which key of the config it is about; Hydra 1.4 writes it too."""
 
@@ -15,7 +17,10 @@ def said(error: BaseException) -> str:
     notes = list(getattr(error, "__notes__", ()))
     keys = [note.removeprefix(FULL_KEY) for note in notes if note.startswith(FULL_KEY)]
     others = [note for note in notes if not note.startswith(FULL_KEY)]
-    prefix = f"`{keys[0]}`: " if keys else ""
+    key = max(keys, key=len, default="")
+    if key and isinstance(error, Refused) and error.rule and not error.of:
+        return joined("\n".join([str(error.under(key)), *others]))
+    prefix = f"`{key}`: " if key else ""
     return prefix + joined("\n".join([str(error), *others]))
 
 

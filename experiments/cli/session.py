@@ -89,6 +89,7 @@ class Session:
         explained = cache(lambda error: failure(error, cfg, path))
         try:
             folder.claim()
+            folder.write_summary(summary)
             folder.write_config(OmegaConf.to_yaml(cfg, resolve=True))
             summary = run(parts, folder, summary, lambda error: explained(error).line)
         except Exception as error:

@@ -45,6 +45,8 @@ class Leaderboard(Callback):
         """Write what the jobs reached."""
         for number, handler in self.before.items():
             signal.signal(number, handler)
+        if sys.exc_info()[0]:  # Hydra 1.4 calls this of a sweep that ended early, too
+            return
         try:
             jobs = self.finish()
         except Exception as error:  # Hydra would make a warning of it

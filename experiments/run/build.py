@@ -148,7 +148,7 @@ def _key(error: Exception) -> str:
     """Return the key of the config that an error of an optimizer is about."""
     if not isinstance(error, Refused):
         return "optim"
-    return dotted("optim", error.path if error.of else error.part)
+    return dotted("optim", error.path if error.of else "" if error.rule else error.part)
 
 
 def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:

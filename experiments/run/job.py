@@ -32,11 +32,11 @@ def run(
         explain: puts an error into one line.
     """
     began = perf_counter()
-    summary = _described(parts, summary)
-    folder.write_summary(summary)
     listening = Listening(Files(folder), parts.observers, folder.path)
-    listening.start(_run(parts, folder, summary))
     try:
+        summary = _described(parts, summary)
+        folder.write_summary(summary)
+        listening.start(_run(parts, folder, summary))
         summary = replace(summary, status="finished", **_trained(parts, listening))
     except BaseException as error:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"

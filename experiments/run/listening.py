@@ -24,9 +24,11 @@ class Listening:
         """Take the run's files, and the observers by name."""
         self.files, self.observers, self.folder = files, dict(observers), folder
         self.notes: list[str] = []
+        self.began = False
 
     def start(self, run: Run) -> None:
         """Tell that a run begins."""
+        self.began = True
         self._each(lambda observer: observer.start(run))
 
     def on(self, event: Event) -> None:
@@ -37,7 +39,8 @@ class Listening:
     def end(self, summary: Summary) -> None:
         """Tell what was reached; which observers failed is noted in the files alone."""
         self.files.end(summary)
-        self._each(lambda observer: observer.end(summary))
+        if self.began:
+            self._each(lambda observer: observer.end(summary))
         if self.notes:
             self.files.end(replace(summary, notes=(*summary.notes, *self.notes)))
 

@@ -116,8 +116,8 @@ def faulty(cli: Any, module: Path, monkeypatch: Any) -> Any:
 BUGS = {
     "data=wrong_data": r"ValueError: `data`: not enough values to unpack",
     "model=wrong_model": r"TypeError: `model`: ",
-    "schedule=wrong_schedule": r"ValueError: invalid literal for int",
-    "task/metrics=[loss,accuracy,wrong_metric]": r"ValueError: invalid literal for int",
+    "schedule=wrong_schedule": r"ValueError: .*invalid literal for int",
+    "task/metrics=[loss,accuracy,wrong_metric]": r"ValueError: .*invalid literal for int",
     "task=WrongTask data=digits model=noisy": r"TypeError: unsupported operand type",
     "task=Forgetful data=digits model=noisy": r"KeyError: .*returns no `loss`, one of its metrics",
 }

@@ -80,7 +80,8 @@ def test_an_interrupted_sweep_keeps_its_leaderboard(tmp_path: Path, way: signal.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    while process.poll() is None and not (tmp_path / "0/metrics.jsonl").exists():
+    file = tmp_path / "0/metrics.jsonl"
+    while process.poll() is None and not (file.exists() and file.stat().st_size):
         time.sleep(0.05)
     process.send_signal(way)
     _, said = process.communicate()
