@@ -72,7 +72,7 @@ def test_what_takes_all_starts_as_one_problem_is_refused(cli: Any, chosen: str, 
     assert result.status == 2
     assert result.err == (
         f"error: `task.starts` must be 1 under {what}, which takes all starts as one problem, got "
-        "64; leave it out, or try one start with several seeds\n"
+        f"64; leave {what} out, or try one start with several seeds\n"
     )
     assert cli("task=rosenbrock", chosen, "task.starts=1", "trainer.steps=3").status == 0
 

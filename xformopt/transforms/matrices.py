@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from xformopt.refused import Refused
 from xformopt.transforms.items import item_norm
 
 
@@ -39,7 +38,7 @@ def svd(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         finite = matrices.isfinite().flatten(1).all(1).tolist()
         if all(finite):
             raise
-        raise Refused(
+        raise ValueError(
             "a singular value decomposition needs finite entries, but item "
             f"{finite.index(False)} of {len(finite)} holds NaN or infinity; skip steps whose loss "
             "or gradients are not finite, or lower the learning rate"

@@ -96,7 +96,7 @@ def get(name: str) -> Transform:
 
     >>> get("sgn")
     Traceback (most recent call last):
-    ValueError: unknown transform `sgn`: did you mean `sign`?
+    xformopt.refused.Refused: unknown transform `sgn`: did you mean `sign`?
     """
     if name not in _registry and name not in names():
         raise Refused(f"unknown transform `{name}`: {close_matches(name, names())}")
