@@ -13,8 +13,10 @@ ACTS_BY = {"dampening": "momentum", "decoupled_weight_decay": "weight_decay"}
 """Settings of torch's optimizers that act by way of another one."""
 
 
-def remarks(optimizer: Optimizer) -> list[str]:
+def remarks(optimizer: Optimizer, within: str = "") -> list[str]:
     """Return a line for each setting on which nothing depends, and each `param_ndim` too large.
+
+    `within` is where the optimizer stands in a config, "optim." for one.
 
     >>> import torch
     >>> from xformopt import transforms as T
@@ -26,18 +28,18 @@ def remarks(optimizer: Optimizer) -> list[str]:
         f"route `{route}`: {line}" if route else line
         for route, part in parts_of(optimizer).items()
         if isinstance(part, ParamTransformingOptimizer)
-        for line in _of(part)
+        for line in _of(part, f"{within}routes.{route}." if route and within else within)
     ]
 
 
-def _of(optimizer: ParamTransformingOptimizer) -> list[str]:
-    return [*_ndims(optimizer), *_of_links(optimizer), *_of_inner(optimizer)]
+def _of(optimizer: ParamTransformingOptimizer, within: str) -> list[str]:
+    return [*_ndims(optimizer, within), *_of_links(optimizer, within), *_of_inner(optimizer)]
 
 
-def _of_links(optimizer: ParamTransformingOptimizer) -> list[str]:
+def _of_links(optimizer: ParamTransformingOptimizer, within: str) -> list[str]:
     return [
-        f"`transforms.{name}.param_ndim={ndim}`: nothing depends on it, since `{name}` acts entry "
-        "by entry"
+        f"`{within}transforms.{name}.param_ndim={ndim}`: nothing depends on it, since `{name}` "
+        "acts entry by entry"
         for name, link in optimizer.transforms.items()
         if (ndim := link.settings["param_ndim"]) != INHERIT and link.transform.items == "entry"
     ]
@@ -55,18 +57,18 @@ def _of_inner(optimizer: ParamTransformingOptimizer) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _ndims(optimizer: ParamTransformingOptimizer) -> list[str]:
+def _ndims(optimizer: ParamTransformingOptimizer, within: str) -> list[str]:
     chosen: dict[Any, list[str]] = {}
     for group in optimizer.param_groups:
         chosen.setdefault(group["param_ndim"], []).extend(_small(group))
     if not _reads_ndim(optimizer):
         return [
-            f"`param_ndim={ndim}`: nothing depends on it, since {_why(optimizer)}"
+            f"`{within}param_ndim={ndim}`: nothing depends on it, since {_why(optimizer)}"
             for ndim in chosen
             if ndim != DEFAULT_NDIM
         ]
     return [
-        f"`param_ndim={ndim}`: taken whole, having fewer dimensions: {_few(small)}"
+        f"`{within}param_ndim={ndim}`: taken whole, having fewer dimensions: {_few(small)}"
         for ndim, small in chosen.items()
         if small
     ]

@@ -198,10 +198,7 @@ def _batch_notes(trainer: Trainer, batches: Batches | None) -> list[str]:
 
 def _notes(cfg: DictConfig, task: Task, optimizer: Optimizer) -> list[str]:
     """Return what should be known of an optimizer before it runs."""
-    found = [
-        line.replace("`param_", "`optim.param_").replace("`transforms.", "`optim.transforms.")
-        for line in remarks(optimizer)
-    ]
+    found = remarks(optimizer, within="optim.")
     purpose = cfg.optim.get("purpose", "training")
     if purpose != "training" and not isinstance(task, WithoutData):
         found.insert(

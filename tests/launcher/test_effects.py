@@ -167,6 +167,17 @@ def test_each_leaf_of_a_recipe(seen: Seen, recipe: str):
     assert silent(seen, *small, f"optim={recipe}", below="optim.") == []
 
 
+@pytest.mark.parametrize("schedule", options("schedule"))
+def test_each_leaf_of_a_schedule(seen: Seen, schedule: str):
+    toy = ["task=himmelblau", "task.starts=2"]
+    assert silent(seen, *toy, f"schedule={schedule}", below="schedule.") == []
+
+
+def test_each_leaf_of_the_metrics(seen: Seen):
+    chosen = f"task/metrics=[{','.join(options('task/metrics'))}]"
+    assert silent(seen, "model.width=2", chosen, below="task.metrics.") == []
+
+
 @pytest.mark.parametrize(("overrides", "said"), CHECKS.values(), ids=CHECKS)
 def test_a_check_refuses_what_it_is_for(cli: Any, overrides: list[str], said: str):
     result = cli("trainer.steps=1", *overrides)
