@@ -15,13 +15,18 @@ from xformopt.refused import Refused
 
 Part = TypeVar("Part", bound=Callable[..., Any])
 
-MANY = ("task/metrics", "observers")
+MANY = ("task/metrics", "observers", "augment")
 """The groups of which several options may be chosen, in a list."""
 
 
 def data(part: Part) -> Part:
     """Register a data set: `data=NAME`; it returns what `experiments.data.contract` says."""
     return _store(part, "data")
+
+
+def augmentation(part: Part) -> Part:
+    """Register a change of training images: `'augment=[NAME]'`, `f(images, generator)`."""
+    return _store(part, "augment", zen_partial=True)
 
 
 def model(part: Part) -> Part:

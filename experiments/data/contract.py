@@ -1,32 +1,56 @@
 """What a data set is: labelled images in three parts."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from xformopt.refused import Refused
 
+COUNTED = 2**22
+"""So many pixels are counted at a time for mean and deviation."""
+
+SAMPLED = 4096
+"""The number of images that mean and deviation are of, where images are files."""
+
+
+class Files(Protocol):
+    """Images that are decoded when they are taken: `experiments.data.files` has them."""
+
+    shape: torch.Size
+    dtype: torch.dtype
+    workers: int
+
+    def __getitem__(self, chosen: Tensor) -> Tensor:
+        """Return some of the images, decoded."""
+        ...
+
+    def part(self, chosen: Tensor) -> "Files":
+        """Return some of the images as they are."""
+        ...
+
 
 @dataclass(frozen=True)
 class Images:
     """Images of shape `(N, C, H, W)` as uint8, and their classes as int64, shape `(N,)`."""
 
-    pixels: Tensor
+    pixels: Tensor | Files
     labels: Tensor
 
     def __post_init__(self) -> None:
         """Refuse what is no such thing."""
         pixels, labels = self.pixels, self.labels
-        if pixels.dtype != torch.uint8 or pixels.ndim != 4:
+        if pixels.dtype != torch.uint8 or len(pixels.shape) != 4:
             raise Refused(
                 "`pixels` must be uint8 of shape (N, C, H, W), got "
                 f"{pixels.dtype} of shape {tuple(pixels.shape)}; x in [0, 1] is (x * 255).byte()"
             )
         if labels.dtype != torch.int64 or labels.shape != pixels.shape[:1]:
             raise Refused(
-                f"`labels` must be int64 of shape ({len(pixels)},), as many as images, got "
+                f"`labels` must be int64 of shape ({pixels.shape[0]},), as many as images, got "
                 f"{labels.dtype} of shape {tuple(labels.shape)}"
             )
 
@@ -34,35 +58,53 @@ class Images:
         """Return the number of images."""
         return len(self.labels)
 
-    def __getitem__(self, chosen: Tensor) -> "Images":
+    def part(self, chosen: Tensor) -> "Images":
         """Return some of the images."""
-        return Images(self.pixels[chosen], self.labels[chosen])
+        pixels = self.pixels
+        held = pixels[chosen] if isinstance(pixels, Tensor) else pixels.part(chosen)
+        return Images(held, self.labels[chosen])
 
     def to(self, device: torch.device) -> "Images":
-        """Return the images on a device."""
-        return Images(self.pixels.to(device), self.labels.to(device))
+        """Return the images on a device; where it cannot hold them, as they are."""
+        pixels = self.pixels
+        if not isinstance(pixels, Tensor) or not _fits(pixels, device):
+            return self
+        return Images(pixels.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True)
 class Data:
-    """A data set: `train` to train on, `valid` for every choice, `test` for one look at the end."""
+    """A data set: `train` to train on, `valid` for every choice, `test` for one look at the end.
+
+    `names` are those of the classes, where they have any.
+    """
 
     name: str
     train: Images
     valid: Images
     test: Images
+    names: Sequence[str] = field(default=())
 
     def __post_init__(self) -> None:
-        """Refuse an empty part, and images of several shapes."""
-        for name in ("train", "valid", "test"):
-            part: Images = getattr(self, name)
+        """Refuse an empty part, images of several shapes, and labels that are no classes."""
+        for name, part in self.parts.items():
+            of = f"`{name}` of the data set {self.name}"
             if not len(part):
-                raise Refused(f"`{name}` of the data set {self.name} must hold images, got none")
+                raise Refused(f"{of} must hold images, got none")
             if part.pixels.shape[1:] != self.shape:
                 raise Refused(
-                    f"`{name}` of the data set {self.name} must hold images of the shape of those "
-                    f"in `train`, {tuple(self.shape)}, got {tuple(part.pixels.shape[1:])}"
+                    f"{of} must hold images of the shape of those in `train`, "
+                    f"{tuple(self.shape)}, got {tuple(part.pixels.shape[1:])}"
                 )
+            if part.labels.min() < 0:
+                raise Refused(
+                    f"{of} must have classes from 0 on as labels, got {int(part.labels.min())}"
+                )
+
+    @property
+    def parts(self) -> dict[str, Images]:
+        """Return the parts by name."""
+        return {"train": self.train, "valid": self.valid, "test": self.test}
 
     @property
     def shape(self) -> torch.Size:
@@ -72,21 +114,46 @@ class Data:
     @cached_property
     def classes(self) -> int:
         """Return the number of classes."""
-        return 1 + int(max(part.labels.max() for part in (self.train, self.valid, self.test)))
+        largest = max(int(part.labels.max()) for part in self.parts.values())
+        return max(1 + largest, len(self.names))
 
     @cached_property
     def mean(self) -> tuple[float, ...]:
         """Return the mean of each channel of `train`, of pixels in [0, 1]."""
-        return tuple(self._scaled().mean((0, 2, 3)).tolist())
+        return tuple((self._shares @ _levels()).tolist())
 
     @cached_property
     def std(self) -> tuple[float, ...]:
         """Return the standard deviation of each channel of `train`, of pixels in [0, 1]."""
-        return tuple(self._scaled().std((0, 2, 3), correction=0).clamp(min=1e-6).tolist())
+        mean = torch.tensor(self.mean, dtype=torch.float64)
+        square = (self._shares @ _levels().square()) - mean.square()
+        return tuple(square.clamp(min=0).sqrt().clamp(min=1e-6).tolist())
 
     def to(self, device: torch.device) -> "Data":
         """Return the data set on a device."""
-        return Data(self.name, *(part.to(device) for part in (self.train, self.valid, self.test)))
+        return replace(self, **{name: part.to(device) for name, part in self.parts.items()})
 
-    def _scaled(self) -> Tensor:
-        return self.train.pixels.float() / 255
+    @cached_property
+    def _shares(self) -> Tensor:
+        """Return how often each channel of `train` has each of the 256 levels, as shares."""
+        pixels = self.train.pixels
+        if not isinstance(pixels, Tensor):
+            every = -(-pixels.shape[0] // SAMPLED)
+            pixels = pixels[torch.arange(0, pixels.shape[0], every)]
+        counts = torch.zeros(self.shape[0], 256, dtype=torch.float64)
+        for some in pixels.split(max(1, COUNTED // self.shape.numel())):
+            for channel, count in zip(some.unbind(1), counts, strict=True):
+                count += torch.bincount(channel.flatten(), minlength=256).cpu()
+        return counts / counts.sum(1, keepdim=True)
+
+
+def _levels() -> Tensor:
+    return torch.arange(256, dtype=torch.float64) / 255
+
+
+def _fits(pixels: Tensor, device: torch.device) -> bool:
+    """Return whether images take at most half of what is free on a device."""
+    if device.type != "cuda":
+        return True
+    free: Any = torch.cuda.mem_get_info(device)[0]
+    return pixels.nbytes <= free / 2

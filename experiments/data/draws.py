@@ -5,7 +5,9 @@ from hashlib import blake2b
 import torch
 
 
-def generator(seed: int, purpose: str, *place: int) -> torch.Generator:
+def generator(
+    seed: int, purpose: str, *place: int, device: torch.device | None = None
+) -> torch.Generator:
     """Return a generator for one purpose at one place, such as an epoch and a step.
 
     >>> draws = [torch.rand(1, generator=generator(0, "order", epoch)) for epoch in (1, 1, 2)]
@@ -13,4 +15,4 @@ def generator(seed: int, purpose: str, *place: int) -> torch.Generator:
     (True, False)
     """
     mixed = blake2b(repr((seed, purpose, *place)).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(mixed) >> 1)
+    return torch.Generator(device or "cpu").manual_seed(int.from_bytes(mixed) >> 1)

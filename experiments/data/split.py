@@ -1,10 +1,35 @@
 """How a data set is cut into parts."""
 
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
 from experiments.data.contract import Data, Images
-from xformopt.refused import Refused
+from xformopt.refused import Refused, check_count
+
+Held = TypeVar("Held")
+
+PARTS = {
+    "train": ("train", "training"),
+    "valid": ("valid", "val", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+"""What a part may be called by a data set's maker."""
+
+
+def as_parts(there: Mapping[str, Held]) -> dict[str, Held]:
+    """Return what is there, by part; one alone beside `train` is the test; nothing without `train`.
+
+    >>> as_parts({"train": 1, "val": 2, "extra": 3})
+    {'train': 1, 'test': 2}
+    """
+    known = {name.lower(): held for name, held in there.items()}
+    found = {part: known[name] for part, names in PARTS.items() for name in names if name in known}
+    if "test" not in found and "valid" in found:
+        found["test"] = found.pop("valid")
+    return found if "train" in found else {}
 
 
 def from_arrays(
@@ -21,9 +46,28 @@ def from_arrays(
         seed: of the valid part; the test part is always the same.
     """
     whole = Images(torch.as_tensor(images), torch.as_tensor(labels))
-    rest, tested = stratified(whole, test, 0, key="test")
-    trained, validated = stratified(rest, valid, seed, key="valid")
-    return Data(name, trained, validated, tested)
+    return from_parts(name, {"train": whole}, valid=valid, test=test, seed=seed)
+
+
+def from_parts(
+    name: str,
+    parts: Mapping[str, Images],
+    *,
+    valid: float,
+    test: float = 0.2,
+    seed: int = 0,
+    names: Sequence[str] = (),
+) -> Data:
+    """Return a data set of the parts that are there; what is missing is drawn off `train`.
+
+    `valid` and `test` are the shares by which that is done, as `from_arrays` has them.
+    """
+    held = dict(parts)
+    if "test" not in held:
+        held["train"], held["test"] = stratified(held["train"], test, 0, key="test")
+    if "valid" not in held:
+        held["train"], held["valid"] = stratified(held["train"], valid, seed, key="valid")
+    return Data(name, held["train"], held["valid"], held["test"], names)
 
 
 def stratified(images: Images, share: float, seed: int, *, key: str) -> tuple[Images, Images]:
@@ -38,6 +82,7 @@ def stratified(images: Images, share: float, seed: int, *, key: str) -> tuple[Im
 
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
         raise Refused(key, "a share in (0, 1)", share)
+    check_count("seed", seed, least=0)
     labels = images.labels.numpy()
     try:
         rest, off = train_test_split(
@@ -47,4 +92,4 @@ def stratified(images: Images, share: float, seed: int, *, key: str) -> tuple[Im
         raise Refused(
             key, "a share that leaves images of each class in each part", share
         ) from error
-    return images[torch.tensor(rest)], images[torch.tensor(off)]
+    return images.part(torch.tensor(rest)), images.part(torch.tensor(off))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+import torch
 from hydra_zen import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -42,7 +43,7 @@ def build(cfg: DictConfig) -> Parts:
     task = _task(cfg)
     data = _data(cfg, task)
     data = data.to(device) if data else None
-    batches = Batches(data.train, trainer.size(), cfg.seed) if data else None
+    batches = _batches(cfg, data, trainer, device)
     length = trainer.length(batches)
     model, optimizer = independent(
         lambda trained: _optimizer(cfg, trained), _model(cfg, task, data).to(device)
@@ -94,6 +95,18 @@ def _data(cfg: DictConfig, task: Task) -> Data | None:
     if not isinstance(data, Data):
         raise Refused("data", "an `experiments.data.contract.Data`", type(data).__name__)
     return data
+
+
+def _batches(
+    cfg: DictConfig, data: Data | None, trainer: Trainer, device: torch.device
+) -> Batches | None:
+    """Return the batches of training; a run without data has none, and nothing to augment."""
+    augment = {name: instantiate(node) for name, node in cfg.augment.items() if node is not None}
+    if data is None:
+        if augment:
+            raise Refused("augment", "[] for a task that reads no data", ", ".join(augment))
+        return None
+    return Batches(data.train, trainer.size(), cfg.seed, device, augment)
 
 
 def network(cfg: DictConfig) -> nn.Module:

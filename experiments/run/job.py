@@ -65,7 +65,7 @@ def _trained(parts: Parts, listening: Listening) -> dict[str, dict[str, float]]:
 
 def _tested(parts: Parts, judged: Iterable[tuple[str, nn.Module]]) -> dict[str, float]:
     """Return the figures on the test part, finite as all that are saved."""
-    figures = judge(parts.task, parts.data, "test", judged) if parts.data else {}
+    figures = judge(parts, "test", judged) if parts.data else {}
     check_finite(figures, parts.state)
     return figures
 

@@ -10,25 +10,23 @@ import torch
 from torch import nn
 
 from experiments.data.batches import in_order
-from experiments.data.contract import Data
+from experiments.run.parts import Parts
 from experiments.run.state import State, Weights
-from experiments.tasks.contract import Task
 from xformopt.optim import averages
 
 EMA = "ema"
 """What the average of `trainer.ema` is called; one that a link keeps has the link's name."""
 
 
-def judge(
-    task: Task, data: Data | None, split: str, models: Iterable[tuple[str, nn.Module]]
-) -> dict[str, float]:
+def judge(parts: Parts, split: str, models: Iterable[tuple[str, nn.Module]]) -> dict[str, float]:
     """Return each metric on a part of the data; those of an average have its name before them."""
     figures: dict[str, float] = {}
+    data = parts.data
     for name, model in models:
         with evaluating(model):
-            batches = in_order(getattr(data, split)) if data else ()
-            measured = task.evaluate(model, batches)
-        missing = [metric.name for metric in task.metrics if metric.name not in measured]
+            batches = in_order(data.parts[split], parts.device) if data else ()
+            measured = parts.task.evaluate(model, batches)
+        missing = [metric.name for metric in parts.task.metrics if metric.name not in measured]
         if missing:
             raise KeyError(f"`evaluate` of the task returns no `{missing[0]}`, one of its metrics")
         figures |= {_named(name, split if data else "", k): float(v) for k, v in measured.items()}

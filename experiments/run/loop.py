@@ -52,7 +52,7 @@ def _step(parts: Parts) -> None:
 def _evaluated(parts: Parts, began: float) -> Evaluated:
     state = parts.state
     trained = {"loss": float(state.loss) / state.counted} if state.counted else {}
-    metrics = {**trained, **judge(parts.task, parts.data, "valid", models(state))}
+    metrics = {**trained, **judge(parts, "valid", models(state))}
     check_finite(metrics, state)
     state.loss, state.counted = 0.0, 0
     state.seconds = perf_counter() - began

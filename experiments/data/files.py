@@ -1,0 +1,56 @@
+"""Image files, decoded and brought to one size as they are taken."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+MODES = {1: "L", 3: "RGB"}
+
+
+class Files:
+    """Images of shape `(N, C, size, size)` as uint8, which are read when they are taken."""
+
+    dtype = torch.uint8
+
+    def __init__(self, paths: Sequence[Path], size: int, channels: int, workers: int) -> None:
+        """Hold the paths; `workers` processes read ahead."""
+        self.paths, self.size, self.channels, self.workers = list(paths), size, channels, workers
+        self.shape = torch.Size((len(self.paths), channels, size, size))
+
+    def __getitem__(self, chosen: Tensor) -> Tensor:
+        """Return some of the images, decoded; of files that cannot be, an `OSError` names each."""
+        read, wrong = [], []
+        for path in (self.paths[number] for number in chosen.tolist()):
+            try:
+                read.append(self._read(path))
+            except (OSError, SyntaxError, ValueError) as error:
+                wrong.append(f"`{path}` ({type(error).__name__})")
+        if wrong:
+            raise OSError(*wrong)
+        return torch.stack(read)
+
+    def part(self, chosen: Tensor) -> "Files":
+        """Return some of the files."""
+        paths = [self.paths[number] for number in chosen.tolist()]
+        return Files(paths, self.size, self.channels, self.workers)
+
+    def _read(self, path: Path) -> Tensor:
+        from PIL import Image
+
+        with Image.open(path) as image:
+            return as_pixels(image, self.size, self.channels)
+
+
+def as_pixels(image: Any, size: int | None, channels: int) -> Tensor:
+    """Return a picture as `(C, H, W)`; with a size its shorter side is that, the middle is kept."""
+    from PIL import Image, ImageOps
+
+    image = image.convert(MODES[channels])
+    if size is not None and image.size != (size, size):
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
+    return pixels.view(*pixels.shape[:2], channels).permute(2, 0, 1).contiguous()
