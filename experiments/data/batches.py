@@ -41,7 +41,7 @@ class Batches:
     def at(self, step: int) -> Batch:
         """Return the batch of a step; the first step is 0."""
         if step != self.next:
-            self.upcoming = taken(self.images, self._orders(step))
+            self.upcoming = taken(self.images.pixels, self.images.labels, self._orders(step))
         self.next = step + 1
         images, labels = scaled(next(self.upcoming), self.device)
         for name, change in self.augment.items():
@@ -62,7 +62,8 @@ def in_order(images: Images, device: torch.device | None = None) -> Iterator[Bat
     """Give all images, as they stand."""
     size = min(EVALUATED, max(1, PIXELS // images.pixels.shape[1:].numel()))
     orders = torch.arange(len(images), device=images.labels.device).split(size)
-    return (scaled(some, device or images.labels.device) for some in taken(images, orders))
+    batches = taken(images.pixels, images.labels, orders)
+    return (scaled(some, device or images.labels.device) for some in batches)
 
 
 def scaled(some: tuple[Tensor, Tensor], device: torch.device) -> Batch:

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from experiments.data.taking import taken
 from xformopt.refused import Refused
 
 COUNTED = 2**22
@@ -17,27 +18,14 @@ SAMPLED = 4096
 """The number of images that mean and deviation are of, where images are files."""
 
 
-class Files(Protocol):
-    """Images that are decoded when they are taken: `experiments.data.files` has them."""
-
-    shape: torch.Size
-    dtype: torch.dtype
-    workers: int
-
-    def __getitem__(self, chosen: Tensor) -> Tensor:
-        """Return some of the images, decoded."""
-        ...
-
-    def part(self, chosen: Tensor) -> "Files":
-        """Return some of the images as they are."""
-        ...
-
-
 @dataclass(frozen=True)
 class Images:
-    """Images of shape `(N, C, H, W)` as uint8, and their classes as int64, shape `(N,)`."""
+    """Images of shape `(N, C, H, W)` as uint8, and their classes as int64, shape `(N,)`.
 
-    pixels: Tensor | Files
+    `pixels` are a tensor, or `experiments.data.taking.Files`, decoded when they are taken.
+    """
+
+    pixels: Any
     labels: Tensor
 
     def __post_init__(self) -> None:
@@ -136,12 +124,12 @@ class Data:
     @cached_property
     def _shares(self) -> Tensor:
         """Return how often each channel of `train` has each of the 256 levels, as shares."""
-        pixels = self.train.pixels
-        if not isinstance(pixels, Tensor):
-            every = -(-pixels.shape[0] // SAMPLED)
-            pixels = pixels[torch.arange(0, pixels.shape[0], every)]
+        train = self.train
+        every = 1 if isinstance(train.pixels, Tensor) else -(-len(train) // SAMPLED)
+        numbers = torch.arange(0, len(train), every, device=train.labels.device)
+        orders = numbers.split(max(1, COUNTED // self.shape.numel()))
         counts = torch.zeros(self.shape[0], 256, dtype=torch.float64)
-        for some in pixels.split(max(1, COUNTED // self.shape.numel())):
+        for some, _ in taken(train.pixels, train.labels, orders):
             for channel, count in zip(some.unbind(1), counts, strict=True):
                 count += torch.bincount(channel.flatten(), minlength=256).cpu()
         return counts / counts.sum(1, keepdim=True)
@@ -155,5 +143,5 @@ def _fits(pixels: Tensor, device: torch.device) -> bool:
     """Return whether images take at most half of what is free on a device."""
     if device.type != "cuda":
         return True
-    free: Any = torch.cuda.mem_get_info(device)[0]
+    free = torch.cuda.mem_get_info(device)[0]
     return pixels.nbytes <= free / 2

@@ -22,7 +22,7 @@ class Files:
         self.shape = torch.Size((len(self.paths), channels, size, size))
 
     def __getitem__(self, chosen: Tensor) -> Tensor:
-        """Return some of the images, decoded; of files that cannot be, an `OSError` names each."""
+        """Return some of the images, decoded; a `ValueError` names each file that cannot be."""
         read, wrong = [], []
         for path in (self.paths[number] for number in chosen.tolist()):
             try:
@@ -30,7 +30,7 @@ class Files:
             except (OSError, SyntaxError, ValueError) as error:
                 wrong.append(f"`{path}` ({type(error).__name__})")
         if wrong:
-            raise OSError(*wrong)
+            raise ValueError(*wrong)
         return torch.stack(read)
 
     def part(self, chosen: Tensor) -> "Files":

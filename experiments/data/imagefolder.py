@@ -39,13 +39,15 @@ def imagefolder(
     folder = Path(root).expanduser()
     found = _folders(folder)
     names = sorted({path.name for part in found.values() for path in _below(part)})
-    if len(names) < 2:
+    files = {part: _files(path, names, size, channels, workers) for part, path in found.items()}
+    if len(names) < 2 or not all(labels.numel() for _, labels in files.values()):
         rule = "a folder of folders of pictures, one for each class, at least two"
         raise Refused("root", rule, str(folder))
-    parts = {part: _images(path, names, size, channels, workers) for part, path in found.items()}
-    whole = sum(torch.Size(images.pixels.shape).numel() for images in parts.values())
-    if whole <= gib * 2**30:
-        parts = {part: in_memory(images) for part, images in parts.items()}
+    held = sum(pixels.shape.numel() for pixels, _ in files.values()) <= gib * 2**30
+    parts = {
+        part: Images(in_memory(pixels) if held else pixels, labels)
+        for part, (pixels, labels) in files.items()
+    }
     return from_parts(
         name or folder.resolve().name, parts, valid=valid, test=test, seed=seed, names=names
     )
@@ -63,8 +65,10 @@ def _below(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _images(folder: Path, names: Sequence[str], size: int, channels: int, workers: int) -> Images:
-    """Return the pictures below the folder of each class."""
+def _files(
+    folder: Path, names: Sequence[str], size: int, channels: int, workers: int
+) -> tuple[Files, torch.Tensor]:
+    """Return the pictures below the folder of each class, and their classes."""
     from PIL import Image
 
     known = set(Image.registered_extensions())
@@ -75,4 +79,4 @@ def _images(folder: Path, names: Sequence[str], size: int, channels: int, worker
         if path.suffix.lower() in known
     ]
     labels = torch.tensor([label for _, label in pairs], dtype=torch.long)
-    return Images(Files([path for path, _ in pairs], size, channels, workers), labels)
+    return Files([path for path, _ in pairs], size, channels, workers), labels

@@ -1,14 +1,30 @@
 """Images as they are taken, batch by batch: from a tensor, or from files by a `DataLoader`."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from experiments.data.contract import Images
 from xformopt.refused import Refused
+
+
+class Files(Protocol):
+    """Images that are decoded when they are taken: `experiments.data.files` has them."""
+
+    shape: torch.Size
+    dtype: torch.dtype
+    workers: int
+
+    def __getitem__(self, chosen: Tensor) -> Tensor:
+        """Return some of the images, decoded; a `ValueError` names each that cannot be."""
+        ...
+
+    def part(self, chosen: Tensor) -> "Files":
+        """Return some of the images as they are."""
+        ...
+
 
 Taken = tuple[Tensor, Tensor]
 """Pixels as uint8, shape `(N, C, H, W)`, and classes."""
@@ -17,49 +33,50 @@ NAMED = 5
 """Of so many files that cannot be read, the names are told."""
 
 
-def taken(images: Images, orders: Iterable[Tensor]) -> Iterator[Taken]:
+def taken(pixels: Tensor | Files, labels: Tensor, orders: Iterable[Tensor]) -> Iterator[Taken]:
     """Give the images of each order; what is not in memory is decoded ahead, by workers."""
-    pixels = images.pixels
     if isinstance(pixels, Tensor):
-        return ((pixels[chosen], images.labels[chosen]) for chosen in orders)
-    return _readable(_loaded(images, pixels.workers, orders))
+        return ((pixels[chosen], labels[chosen]) for chosen in orders)
+    return _readable(_loaded(pixels, labels, orders))
 
 
-def in_memory(images: Images) -> Images:
-    """Return images whose files are read once, all of them; those that cannot be are named."""
-    pixels = images.pixels
-    if isinstance(pixels, Tensor):
-        return images
+def in_memory(files: Files) -> Tensor:
+    """Return the pixels of all files, read once; those that cannot be read are named."""
+    numbers = torch.arange(files.shape[0])
     read, wrong = [], []
-    for batch in _loaded(images, pixels.workers, torch.arange(len(images)).split(64)):
-        (wrong if isinstance(batch, list) else read).append(batch)
+    for batch in _loaded(files, numbers, numbers.split(64)):
+        if isinstance(batch, list):
+            wrong += batch
+        else:
+            read.append(batch[0])
     if wrong:
-        raise _unreadable([line for lines in wrong for line in lines])
-    return Images(torch.cat([pixels for pixels, _ in read]), images.labels)
+        raise _unreadable(wrong)
+    return torch.cat(read)
 
 
-def _loaded(images: Images, workers: int, orders: Iterable[Tensor]) -> DataLoader[Any]:
-    """Give what `_Taken` does of each order, read ahead by workers."""
+def _loaded(files: Files, labels: Tensor, orders: Iterable[Tensor]) -> DataLoader[Any]:
+    """Give what `_Taken` does of each order, read ahead by workers; torch's generator stays."""
     return DataLoader(
-        _Taken(images),
+        _Taken(files, labels),
         batch_sampler=(chosen.tolist() for chosen in orders),
         collate_fn=_as_it_is,
-        num_workers=workers,
+        num_workers=files.workers,
         pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),
     )
 
 
 class _Taken(Dataset[Any]):
     """Images by number, a whole batch at once; or what is wrong with those that cannot be read."""
 
-    def __init__(self, images: Images) -> None:
-        self.images = images
+    def __init__(self, files: Files, labels: Tensor) -> None:
+        self.files, self.labels = files, labels
 
     def __getitems__(self, chosen: Sequence[int]) -> Taken | list[str]:
         numbers = torch.tensor(chosen)
         try:
-            return self.images.pixels[numbers], self.images.labels[numbers]
-        except OSError as error:
+            return self.files[numbers], self.labels[numbers]
+        except ValueError as error:
             return list(error.args)
 
 
