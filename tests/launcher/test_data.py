@@ -226,7 +226,7 @@ def local_hub(tmp_path: Path, monkeypatch: Any) -> Path:
     """A copy of CIFAR-10 as the hub lays it out, with its columns and splits; images of noise."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hf")
     root = tmp_path / "cifar10"
     (root / "plain_text").mkdir(parents=True)
     features = Features({"img": ImageFeature(), "label": ClassLabel(names=["cat", "dog", "ship"])})
