@@ -20,7 +20,7 @@ def drop_leftovers(cfg: DictConfig, overrides: Iterable[str]) -> None:
     for part in PARTS:
         if f"{part}._target_" in keys:
             _drop(cfg[part], arguments_of(part, cfg[part]), part, keys)
-    _drop_inner(cfg)
+    _drop_inner(cfg, keys)
     _drop_epochs(cfg, keys)
 
 
@@ -48,11 +48,17 @@ def _drop(node: DictConfig, taken: Iterable[str] | None, part: str, keys: set[st
                 del node[key]
 
 
-def _drop_inner(cfg: DictConfig) -> None:
+def _drop_inner(cfg: DictConfig, keys: set[str]) -> None:
+    """Take out of the inner optimizer what its class does not take, and what is null by another's.
+
+    A class that the command names has defaults of its own for what nobody set.
+    """
     inner = OmegaConf.select(cfg, INNER)
     if inner is None:
         return
     kept = getattr(without_leftovers(instantiate(inner)), "keywords", dict(inner))
+    if f"{INNER}._target_" in keys:
+        kept = {k: v for k, v in kept.items() if v is not None or f"{INNER}.{k}" in keys}
     with open_dict(inner):
         for key in [k for k in inner if not str(k).startswith("_") and k not in kept]:
             del inner[key]

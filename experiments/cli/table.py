@@ -1,6 +1,7 @@
 """The table that ends a run."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from experiments.results.summary import Summary
@@ -41,9 +42,14 @@ def as_rows(summary: Summary, path: Path) -> list[tuple[str, str]]:
         ("final, test", as_words(tested)),
         (f"best {goal}", at_best),
         ("best, test", as_words(best)),
+        ("target reached", _when(summary.target)),
         ("seconds", f"{summary.seconds:.1f} on {summary.environment['device']}"),
         ("folder", os.path.relpath(path) if inside else str(path)),
         ("pictures", ", ".join(pictures) or "none"),
         ("weights", ", ".join(weights)),
     ]
     return [row for row in rows if row[1]]
+
+
+def _when(target: Mapping[str, float]) -> str:
+    return f"at step {target['step']}, after {target['seconds']:.1f} s" if target else ""

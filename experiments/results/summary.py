@@ -19,7 +19,8 @@ class Summary:
     """A run, from its command to its figures; of one that failed, what is known.
 
     `final` and `best` map `step` and each metric to its figure, after the last step and where the
-    goal was best; `notes` say what has no effect, or not the one that it seems to have.
+    goal was best; `target` maps `step` and `seconds` to when it reached `trainer.target`; `notes`
+    say what has no effect, or not the one that it seems to have.
     """
 
     status: Status
@@ -33,6 +34,7 @@ class Summary:
     parameters: int = 0
     final: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
+    target: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     error: str = ""
     seconds: float = 0.0

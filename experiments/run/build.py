@@ -7,6 +7,7 @@ import torch
 from hydra_zen import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -28,7 +29,8 @@ from experiments.run.world import set_up
 from experiments.tasks.classification import Classification
 from experiments.tasks.contract import Task, WithoutData
 from xformopt.making import make_optimizer
-from xformopt.optim import RoutedOptimizer, averages
+from xformopt.optim import RoutedOptimizer, averages, parts_of
+from xformopt.optim.stepping import evaluates_once
 from xformopt.refused import Refused, dotted
 from xformopt.remarks import remarks
 
@@ -48,6 +50,8 @@ def build(cfg: DictConfig) -> Parts:
     model, optimizer = independent(
         lambda trained: _optimizer(cfg, trained), _model(cfg, task, data).to(device)
     )
+    if trainer.compile:
+        model.compile()
     if trainer.ema is not None and EMA in averages(optimizer):
         raise Refused("trainer.ema", f"null beside a link of the name `{EMA}`", trainer.ema)
     state = State(
@@ -55,12 +59,14 @@ def build(cfg: DictConfig) -> Parts:
         optimizer=optimizer,
         scheduler=scheduler(optimizer, instantiate(cfg.schedule), length.steps),
         average=_average(model, trainer.ema),
+        scaler=_scaler(trainer, optimizer, device),
     )
     return Parts(
         name=_name(task, data),
         task=task,
         data=data,
         batches=batches,
+        trainer=trainer,
         length=length,
         observers=_observers(cfg, task, trainer),
         device=device,
@@ -162,6 +168,18 @@ def _key(error: Exception) -> str:
     if not isinstance(error, Refused):
         return "optim"
     return dotted("optim", error.path if error.of else "" if error.rule else error.part)
+
+
+def _scaler(trainer: Trainer, optimizer: Optimizer, device: torch.device) -> GradScaler | None:
+    """Return what scales float16 gradients, around optimizers that take them once a step."""
+    if trainer.precision != "fp16":
+        return None
+    inner = [getattr(part, "inner_opt", part) for part in parts_of(optimizer).values()]
+    several = next((type(opt).__name__ for opt in inner if not evaluates_once(type(opt))), None)
+    if several:
+        rule = f"fp32 or bf16 under {several}, which may take several gradients a step"
+        raise Refused("trainer.precision", rule, trainer.precision)
+    return GradScaler(device.type)
 
 
 def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:

@@ -60,7 +60,11 @@ def _trained(parts: Parts, listening: Listening) -> dict[str, dict[str, float]]:
     assert best is not None
     final = {"step": last.step, **last.metrics, **_tested(parts, models(parts.state))}
     kept = with_weights(parts.state.model, best.weights)
-    return {"final": final, "best": {"step": best.step, **best.metrics, **_tested(parts, kept)}}
+    return {
+        "target": parts.state.target,
+        "final": final,
+        "best": {"step": best.step, **best.metrics, **_tested(parts, kept)},
+    }
 
 
 def _tested(parts: Parts, judged: Iterable[tuple[str, nn.Module]]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from torch import nn
 from experiments.data.batches import in_order
 from experiments.run.parts import Parts
 from experiments.run.state import State, Weights
+from experiments.run.stepping import precision
 from xformopt.optim import averages
 
 EMA = "ema"
@@ -23,7 +24,7 @@ def judge(parts: Parts, split: str, models: Iterable[tuple[str, nn.Module]]) -> 
     figures: dict[str, float] = {}
     data = parts.data
     for name, model in models:
-        with evaluating(model):
+        with evaluating(model), precision(parts):
             batches = in_order(data.parts[split], parts.device) if data else ()
             measured = parts.task.evaluate(model, batches)
         missing = [metric.name for metric in parts.task.metrics if metric.name not in measured]

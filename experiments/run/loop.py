@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from time import perf_counter
-from typing import Any
 
 from experiments.observers.contract import Evaluated, Event, Stepped
+from experiments.run.ending import is_over, note_target
 from experiments.run.judging import check_finite, judge, models, weights
 from experiments.run.parts import Parts
-from experiments.run.state import Best
+from experiments.run.state import Best, State
+from experiments.run.stepping import step
 from experiments.run.watching import watching
 
 
@@ -23,40 +24,27 @@ def train(parts: Parts) -> Iterator[Event]:
         getattr(state.optimizer, "project", lambda: None)()
         yield _evaluated(parts, began)
     while state.step < length.steps:
+        _mode(state, "train")
         with watching(state):
-            _step(parts)
+            step(parts)
         yield Stepped(state.step)
         if state.step % length.eval_every == 0 or state.step == length.steps:
             yield _evaluated(parts, began)
-
-
-def _step(parts: Parts) -> None:
-    state = parts.state
-    batch = parts.batches.at(state.step) if parts.batches else None
-
-    def closure() -> Any:
-        state.optimizer.zero_grad()
-        loss = parts.task.loss(state.model, batch)
-        loss.backward()
-        return loss
-
-    loss: Any = state.optimizer.step(closure)
-    if state.scheduler is not None:
-        state.scheduler.step()
-    if state.average is not None:
-        state.average.update_parameters(state.model)
-    state.loss, state.counted = state.loss + loss.detach(), state.counted + 1
-    state.step += 1
+            if is_over(parts):
+                return
 
 
 def _evaluated(parts: Parts, began: float) -> Evaluated:
     state = parts.state
+    _mode(state, "eval")
     trained = {"loss": float(state.loss) / state.counted} if state.counted else {}
     metrics = {**trained, **judge(parts, "valid", models(state))}
     check_finite(metrics, state)
     state.loss, state.counted = 0.0, 0
     state.seconds = perf_counter() - began
+    note_target(parts, metrics)
     best = _is_best(parts, metrics)
+    state.stale = 0 if best else state.stale + 1
     if best:
         state.best = Best(state.step, metrics, weights(state) if parts.data else {})
     return Evaluated(state.step, dict(metrics), state.seconds, best)
@@ -65,3 +53,8 @@ def _evaluated(parts: Parts, began: float) -> Evaluated:
 def _is_best(parts: Parts, metrics: dict[str, float]) -> bool:
     state, goal = parts.state, parts.goal
     return state.best is None or goal.better(metrics[goal.name], state.best.metrics[goal.name])
+
+
+def _mode(state: State, name: str) -> None:
+    """Put an optimizer that has modes, a schedule-free one, into that one."""
+    getattr(state.optimizer, name, lambda: None)()

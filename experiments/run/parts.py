@@ -10,7 +10,7 @@ from experiments.data.contract import Data
 from experiments.observers.contract import Observer
 from experiments.results.metric import Metric
 from experiments.run.state import State
-from experiments.run.trainer import Length
+from experiments.run.trainer import Length, Trainer
 from experiments.tasks.contract import Task
 
 
@@ -22,6 +22,7 @@ class Parts:
     task: Task
     data: Data | None
     batches: Batches | None
+    trainer: Trainer
     length: Length
     observers: Mapping[str, Observer]
     device: torch.device

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
@@ -25,17 +26,21 @@ class State:
     """What changes while a run goes on.
 
     `average` is the model that `trainer.ema` keeps; `loss` is the sum over the `counted` steps
-    since the evaluation before.
+    since the evaluation before; `stale` is the number of evaluations since the best; `target` is
+    when the goal first came up to `trainer.target`; `scaler` scales float16 gradients up.
     """
 
     model: nn.Module
     optimizer: Optimizer
     scheduler: LRScheduler | None = None
     average: AveragedModel | None = None
+    scaler: GradScaler | None = None
     step: int = 0
     loss: Tensor | float = 0.0
     counted: int = 0
     seconds: float = 0.0
     best: Best | None = None
+    stale: int = 0
+    target: dict[str, float] = field(default_factory=dict)
     watched: dict[str, bool] = field(default_factory=dict)
     """Whether a link has changed anything at the steps that were looked at."""

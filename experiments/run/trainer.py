@@ -1,7 +1,7 @@
 """How a model is trained: how long, in batches of what size, judged how often."""
 
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from hydra_zen import store
 
@@ -9,6 +9,7 @@ from experiments.data.batches import Batches
 from experiments.observers.weights import KEPT, Kept
 from xformopt.refused import Refused, check_count
 
+Precision = Literal["fp32", "bf16", "fp16"]
 COUNTS = ("epochs", "steps", "eval_every")
 TOY_EVALUATIONS = 100
 """How often a run without data is judged, where nothing else is said."""
@@ -32,6 +33,12 @@ class Trainer:
         eval_every: steps between evaluations; None: an epoch, or a hundredth of a run without data.
         ema: the decay of an average of the weights, which is judged beside them; None: no average.
         checkpoint: which weights are kept as files: none, last, best or both.
+        precision: what the model computes in: fp32, bf16, or fp16 with scaled gradients.
+        compile: whether the model is compiled.
+        accumulate: in so many pieces is a batch taken, whose gradients are added up.
+        target: a figure of the goal; when it is first reached is noted.
+        end_at_target: whether the run ends there.
+        patience: the run ends after so many evaluations that are no better than the best.
     """
 
     epochs: int | None = None
@@ -40,6 +47,12 @@ class Trainer:
     eval_every: int | None = None
     ema: float | None = None
     checkpoint: Kept = "none"
+    precision: Precision = "fp32"
+    compile: bool = False
+    accumulate: int = 1
+    target: float | None = None
+    end_at_target: bool = False
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -47,8 +60,19 @@ class Trainer:
             check_count(key, getattr(self, key), optional=True)
         if self.batch_size is not None:
             check_count("batch_size", self.batch_size)
-        if self.checkpoint not in KEPT:
-            raise Refused("checkpoint", ", ".join(KEPT[:-1]) + f" or {KEPT[-1]}", self.checkpoint)
+        check_count("accumulate", self.accumulate)
+        check_count("patience", self.patience, optional=True)
+        for key, known in (("checkpoint", KEPT), ("precision", get_args(Precision))):
+            if getattr(self, key) not in known:
+                rule = f"{', '.join(known[:-1])} or {known[-1]}"
+                raise Refused(key, rule, getattr(self, key))
+        for key in ("compile", "end_at_target"):
+            if not isinstance(getattr(self, key), bool):
+                raise Refused(key, "true or false", getattr(self, key))
+        if self.target is not None and not _is_number(self.target):
+            raise Refused("target", "a number or null", self.target)
+        if self.end_at_target and self.target is None:
+            raise Refused("end_at_target", "false without a `trainer.target`", True)
         if self.ema is not None and not (_is_number(self.ema) and 0 <= self.ema < 1):
             raise Refused("ema", "a number in [0, 1) or null", self.ema)
 
@@ -68,11 +92,12 @@ class Trainer:
         return self.batch_size or 0
 
     def _without_data(self) -> int:
-        for key in ("epochs", "batch_size"):
-            if getattr(self, key) is not None:
+        for key, without in (("epochs", None), ("batch_size", None), ("accumulate", 1)):
+            if getattr(self, key) != without:
+                free = "a task without data, whose points all move at each step"
                 raise Refused(
                     f"trainer.{key}",
-                    "null for a task without data, whose points all move at each step",
+                    f"{without or 'null'} for {free}",
                     getattr(self, key),
                     "set `trainer.steps`",
                 )

@@ -1,0 +1,75 @@
+"""One training step: loss and gradient of a batch, in the precision of the run; then the update."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
+
+from experiments.run.parts import Parts
+
+DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""What the precisions compute in, beside float32."""
+
+
+def step(parts: Parts) -> None:
+    """Make one step of the model, its schedule and its average, and count it."""
+    state = parts.state
+    batch = parts.batches.at(state.step) if parts.batches else None
+
+    def closure() -> Any:
+        state.optimizer.zero_grad()
+        return _backward(parts, batch)
+
+    if state.scaler is None:
+        loss: Any = state.optimizer.step(closure)
+        made = True
+    else:
+        loss = closure()
+        made = _scaled(state.scaler, state.optimizer)
+    if made and state.scheduler is not None:
+        state.scheduler.step()
+    if state.average is not None:
+        state.average.update_parameters(state.model)
+    state.loss, state.counted = state.loss + loss.detach(), state.counted + 1
+    state.step += 1
+
+
+def precision(parts: Parts) -> AbstractContextManager[Any]:
+    """Return the context in which the model is called."""
+    dtype = DTYPES[parts.trainer.precision]
+    return torch.autocast(parts.device.type, dtype) if dtype else nullcontext()
+
+
+def _backward(parts: Parts, batch: Any) -> Tensor:
+    """Leave the gradient of the loss of a batch; return the loss, over its pieces."""
+    scaler, total = parts.state.scaler, torch.zeros((), device=parts.device)
+    for piece, share in _pieces(batch, parts.trainer.accumulate):
+        with precision(parts):
+            loss = parts.task.loss(parts.state.model, piece) * share
+        (loss if scaler is None else scaler.scale(loss)).backward()
+        total = total + loss.detach()
+    return total
+
+
+def _scaled(scaler: GradScaler, optimizer: Optimizer) -> bool:
+    """Make a step by gradients that were scaled up; return False where one of them overflowed."""
+    before = scaler.get_scale()
+    scaler.unscale_(optimizer)
+    scaler.step(optimizer)
+    scaler.update()
+    return scaler.get_scale() >= before
+
+
+def _pieces(batch: Any, count: int) -> Iterator[tuple[Any, float]]:
+    """Give a batch in pieces, and their shares of it."""
+    if count == 1:
+        yield batch, 1.0
+        return
+    images, labels = batch
+    size = -(-len(labels) // count)
+    for some, classes in zip(images.split(size), labels.split(size), strict=True):
+        yield (some, classes), len(classes) / len(labels)
