@@ -9,6 +9,8 @@ from torch import Tensor, nn
 class Normalized(nn.Module):
     """Takes images in [0, 1], so that whoever changes them does so in pixel space.
 
+    The network is given them with the channels last in memory, by which convolutions are faster.
+
     >>> Normalized(nn.Flatten(), mean=[0.5], std=[0.25])(torch.ones(1, 1, 1, 2))
     tensor([[2., 2.]])
     """
@@ -25,4 +27,5 @@ class Normalized(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of images."""
-        return self.net((images - self.mean) / self.std)
+        normalized = (images - self.mean) / self.std
+        return self.net(normalized.clone(memory_format=torch.channels_last))

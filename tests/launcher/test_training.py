@@ -22,7 +22,7 @@ def figures(run: Any) -> list[dict[str, float]]:
 
 
 class TestModels:
-    @pytest.mark.parametrize("name", ["mlp", "resnet", "resnet18", "vit", "small_cnn"])
+    @pytest.mark.parametrize("name", ["mlp", "resnet", "resnet18", "vit", "small_cnn", "cnn"])
     def test_trains(self, cli: Any, name: str):
         width = ("model.hidden=[8]",) if name == "mlp" else ("model.width=6",)
         run = cli(f"model={name}", *width, "trainer.steps=40", "pictures=false", *SHORT[3:])
