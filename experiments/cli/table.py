@@ -42,7 +42,7 @@ def as_rows(summary: Summary, path: Path) -> list[tuple[str, str]]:
         ("final, test", as_words(tested)),
         (f"best {goal}", at_best),
         ("best, test", as_words(best)),
-        ("target reached", _when(summary.target)),
+        ("target", _when(summary.target)),
         ("seconds", f"{summary.seconds:.1f} on {summary.environment['device']}"),
         ("folder", os.path.relpath(path) if inside else str(path)),
         ("pictures", ", ".join(pictures) or "none"),
@@ -52,4 +52,10 @@ def as_rows(summary: Summary, path: Path) -> list[tuple[str, str]]:
 
 
 def _when(target: Mapping[str, float]) -> str:
-    return f"at step {target['step']}, after {target['seconds']:.1f} s" if target else ""
+    if not target:
+        return ""
+    reached = "step" in target
+    when = (
+        f"at step {target['step']}, after {target['seconds']:.1f} s" if reached else "not reached"
+    )
+    return f"{target['value']:g} {when}"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class Normalized(nn.Module):
     """Takes images in [0, 1], so that whoever changes them does so in pixel space.
 
-    The network is given them with the channels last in memory, by which convolutions are faster.
+    With `channels_last` the network is given them so in memory, by which convolutions are faster.
 
     >>> Normalized(nn.Flatten(), mean=[0.5], std=[0.25])(torch.ones(1, 1, 1, 2))
     tensor([[2., 2.]])
@@ -22,10 +22,13 @@ class Normalized(nn.Module):
         """Hold the network, and mean and standard deviation of each channel."""
         super().__init__()
         self.net = net
+        self.channels_last = False
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of images."""
         normalized = (images - self.mean) / self.std
-        return self.net(normalized.clone(memory_format=torch.channels_last))
+        if self.channels_last:
+            normalized = normalized.clone(memory_format=torch.channels_last)
+        return self.net(normalized)

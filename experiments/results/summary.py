@@ -19,7 +19,7 @@ class Summary:
     """A run, from its command to its figures; of one that failed, what is known.
 
     `final` and `best` map `step` and each metric to its figure, after the last step and where the
-    goal was best; `target` maps `step` and `seconds` to when it reached `trainer.target`; `notes`
+    goal was best; `target` holds that of the trainer, and when it was reached; `notes`
     say what has no effect, or not the one that it seems to have.
     """
 

@@ -50,6 +50,8 @@ def build(cfg: DictConfig) -> Parts:
     model, optimizer = independent(
         lambda trained: _optimizer(cfg, trained), _model(cfg, task, data).to(device)
     )
+    if isinstance(model, Normalized):
+        model.channels_last = trainer.channels_last
     if trainer.compile:
         model.compile()
     if trainer.ema is not None and EMA in averages(optimizer):

@@ -11,6 +11,15 @@ from xformopt.refused import Refused, check_count
 
 Precision = Literal["fp32", "bf16", "fp16"]
 COUNTS = ("epochs", "steps", "eval_every")
+WITHOUT_DATA: dict[str, Any] = {
+    "epochs": None,
+    "batch_size": None,
+    "accumulate": 1,
+    "channels_last": False,
+    "precision": "fp32",
+}
+"""What a task without data has no use for, and how it must be left."""
+
 TOY_EVALUATIONS = 100
 """How often a run without data is judged, where nothing else is said."""
 
@@ -34,6 +43,8 @@ class Trainer:
         ema: the decay of an average of the weights, which is judged beside them; None: no average.
         checkpoint: which weights are kept as files: none, last, best or both.
         precision: what the model computes in: fp32, bf16, or fp16 with scaled gradients.
+        channels_last: whether images lie so in memory, by which convolutions are faster; on a CPU,
+            torch 2.13 may crash under it where channels are no multiple of 8.
         compile: whether the model is compiled.
         accumulate: in so many pieces is a batch taken, whose gradients are added up.
         target: a figure of the goal; when it is first reached is noted.
@@ -48,6 +59,7 @@ class Trainer:
     ema: float | None = None
     checkpoint: Kept = "none"
     precision: Precision = "fp32"
+    channels_last: bool = False
     compile: bool = False
     accumulate: int = 1
     target: float | None = None
@@ -66,7 +78,7 @@ class Trainer:
             if getattr(self, key) not in known:
                 rule = f"{', '.join(known[:-1])} or {known[-1]}"
                 raise Refused(key, rule, getattr(self, key))
-        for key in ("compile", "end_at_target"):
+        for key in ("channels_last", "compile", "end_at_target"):
             if not isinstance(getattr(self, key), bool):
                 raise Refused(key, "true or false", getattr(self, key))
         if self.target is not None and not _is_number(self.target):
@@ -92,12 +104,12 @@ class Trainer:
         return self.batch_size or 0
 
     def _without_data(self) -> int:
-        for key, without in (("epochs", None), ("batch_size", None), ("accumulate", 1)):
+        for key, without in WITHOUT_DATA.items():
             if getattr(self, key) != without:
                 free = "a task without data, whose points all move at each step"
                 raise Refused(
                     f"trainer.{key}",
-                    f"{without or 'null'} for {free}",
+                    f"{'null' if without is None else without} for {free}",
                     getattr(self, key),
                     "set `trainer.steps`",
                 )

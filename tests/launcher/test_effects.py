@@ -17,8 +17,9 @@ from tests.test_configs import composed
 from xformopt import recipes
 
 fill_store()
-TASKS = [name for name in options("task") if name != "classification"]
-"""All that run by themselves."""
+OF_DATA = {"classification", "mnist_5k", "fashion_mnist", "cifar10"}
+TASKS = [name for name in options("task") if name not in OF_DATA]
+"""All but those that differ from digits by data, model and the like alone."""
 
 OTHER: dict[str, Any] = {
     "device": "cpu" if torch.cuda.is_available() else "cuda",
@@ -29,6 +30,10 @@ OTHER: dict[str, Any] = {
     "trainer.eval_every": 3,
     "trainer.ema": 0.5,
     "trainer.checkpoint": "last",
+    "trainer.precision": "bf16",
+    "trainer.target": 0.01,
+    "trainer.patience": 1,
+    "mode": "constant",
     "task.goal": "loss",
     "data": {"_target_": "experiments.data.digits.digits"},
     "model": None,
@@ -59,8 +64,8 @@ CHECKS = {
         "route `embeddings` (role embedding) takes no parameter",
     ),
 }
-SILENT = (*CHECKS, "purpose")
-"""What the default config satisfies, and the note on what a recipe is for, which is of networks."""
+SILENT = (*CHECKS, "purpose", "patience")
+"""What the default satisfies; a note on recipes that is of networks; what ends a run early."""
 
 KERNELS = ("foreach", "fused", "capturable", "differentiable")
 """What chooses how a step is computed, not what it is: it must reach the optimizer."""
@@ -117,7 +122,7 @@ class Seen:
         lines = (folder / "metrics.jsonl").read_text().splitlines()
         return (
             [line.partition(', "seconds"')[0] for line in lines],
-            (summary.goal, summary.final, summary.best, summary.notes),
+            (summary.goal, summary.final, summary.best, summary.target, summary.notes),
             [line for line in out.splitlines() if "steps/s" not in line],
             err,
             sorted(path.name for path in folder.iterdir()),
@@ -171,6 +176,18 @@ def test_each_leaf_of_a_recipe(seen: Seen, recipe: str):
 def test_each_leaf_of_a_schedule(seen: Seen, schedule: str):
     toy = ["task=himmelblau", "task.starts=2"]
     assert silent(seen, *toy, f"schedule={schedule}", below="schedule.") == []
+
+
+@pytest.mark.parametrize("augment", options("augment"))
+def test_each_leaf_of_an_augmentation(seen: Seen, augment: str):
+    assert silent(seen, "model.width=2", f"augment=[{augment}]", below="augment.") == []
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("model", [name for name in options("model") if name != "points"])
+def test_each_leaf_of_a_model(seen: Seen, model: str):
+    small = "model.hidden=[4]" if model == "mlp" else "model.width=6"
+    assert silent(seen, f"model={model}", small, below="model.") == []
 
 
 def test_each_leaf_of_the_metrics(seen: Seen):

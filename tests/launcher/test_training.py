@@ -103,7 +103,7 @@ class TestEnding:
         assert summary["final"]["step"] == summary["target"]["step"] == run.metrics[-1]["step"]
 
     def test_a_target_that_is_not_reached(self, cli: Any):
-        assert cli(*MLP, "trainer.target=2.0").read("summary.json")["target"] == {}
+        assert cli(*MLP, "trainer.target=2.0").read("summary.json")["target"] == {"value": 2.0}
 
     def test_patience(self, cli: Any):
         """With rates of zero nothing gets better than it was before the first step."""
