@@ -51,6 +51,12 @@ class Result(NamedTuple):
     err: str
     folder: Path
 
+    @property
+    def line(self) -> str:
+        """The one line that says what went wrong."""
+        (line,) = self.err.splitlines()
+        return line
+
     def read(self, name: str) -> Any:
         return json.loads((self.folder / name).read_text())
 

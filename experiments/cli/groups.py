@@ -1,6 +1,6 @@
 """The groups of configs, their options, and the keys that act."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,8 @@ def _nodes(group: str) -> dict[str, Any]:
 
 def chain_of(optim: str) -> list[str]:
     """Return the options that make the chain of a recipe; of a file, of what it is built on."""
-    file = CONF / "optim" / f"{optim}.yaml"
-    held: Any = OmegaConf.load(file) if file.is_file() else stored("optim", optim)
     found: list[str] = []
-    for entry in held.get("defaults", ()):
+    for entry in _held("optim", optim).get("defaults", ()):
         if isinstance(entry, DictConfig):
             found += entry.get("transforms") or []
         elif entry != "_self_":
@@ -62,13 +60,13 @@ def chain_of(optim: str) -> list[str]:
 
 def having(group: str, key: str) -> list[str]:
     """Return the options of a group that have a key."""
-    return [name for name in options(group) if key in _keys(group, name)]
+    return [name for name in options(group) if key in map(str, _held(group, name))]
 
 
-def _keys(group: str, name: str) -> Iterable[str]:
-    file = CONF / group / f"{name}.yaml"
-    held: Any = OmegaConf.load(file) if file.is_file() else stored(group, name)
-    return map(str, held if isinstance(held, DictConfig) else ())
+def _held(group: str, option: str) -> Any:
+    """Return what an option holds, whether it is a file or stands in the store."""
+    file = CONF / group / f"{option}.yaml"
+    return OmegaConf.load(file) if file.is_file() else stored(group, option)
 
 
 def way_out(group: str) -> str:

@@ -21,7 +21,7 @@ def cached(
     The file is read as it is needed, and shared by all processes that read it.
     """
     from safetensors import safe_open
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file, save_file
 
     said = dumps(key, sort_keys=True)
     path = _folder(folder) / f"{blake2b(said.encode(), digest_size=8).hexdigest()}.safetensors"
@@ -35,8 +35,8 @@ def cached(
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside(path) as unfinished:
             save_file(tensors, unfinished, {"key": said, "names": dumps(names)})
+    held = load_file(path)
     with safe_open(path, framework="pt") as file:
-        held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         names = loads(file.metadata()["names"])
     parts = sorted({name.partition(".")[0] for name in held})
     return {part: Images(held[f"{part}.pixels"], held[f"{part}.labels"]) for part in parts}, names

@@ -8,7 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xformopt.refused import Refused
+
 MODES = {1: "L", 3: "RGB"}
+
+
+def check_channels(channels: int) -> None:
+    """Refuse a number of channels that no picture is brought to."""
+    if channels not in MODES:
+        raise Refused("channels", "1 or 3", channels)
 
 
 class Files:

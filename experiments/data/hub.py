@@ -10,7 +10,7 @@ import torch
 from experiments import register
 from experiments.data.cache import Parts, cached
 from experiments.data.contract import Data, Images
-from experiments.data.files import MODES, as_pixels
+from experiments.data.files import as_pixels, check_channels
 from experiments.data.split import PARTS, as_parts, from_parts
 from xformopt.refused import Refused, check_count
 
@@ -47,8 +47,7 @@ def hub(
         seed: of the valid part.
         cache: the folder that keeps it as one file of uint8; null: the user's cache.
     """
-    if channels not in MODES:
-        raise Refused("channels", "1 or 3", channels)
+    check_channels(channels)
     check_count("size", size, optional=True)
     key: dict[str, Any] = {
         "name": name,

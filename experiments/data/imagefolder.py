@@ -7,7 +7,7 @@ import torch
 
 from experiments import register
 from experiments.data.contract import Data, Images
-from experiments.data.files import MODES, Files
+from experiments.data.files import Files, check_channels
 from experiments.data.split import as_parts, from_parts
 from experiments.data.taking import in_memory
 from xformopt.refused import Refused, check_count
@@ -34,8 +34,7 @@ def imagefolder(
     """
     check_count("size", size)
     check_count("workers", workers, least=0)
-    if channels not in MODES:
-        raise Refused("channels", "1 or 3", channels)
+    check_channels(channels)
     folder = Path(root).expanduser()
     found = _folders(folder)
     names = sorted({path.name for part in found.values() for path in _below(part)})

@@ -1,5 +1,6 @@
 """Bad commands get one clear line, failed runs one that helps."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -107,19 +108,15 @@ UNREAD = {
 def test_what_no_route_reads(cli: Any, command: str):
     result = cli(*command.split())
     assert result.status == 2
-    (line,) = result.err.splitlines()
-    with pytest.raises(ValueError, match=UNREAD[command]):
-        raise ValueError(line)
+    assert re.search(UNREAD[command], result.line)
 
 
 @pytest.mark.parametrize("override", BAD)
 def test_gets_one_clear_line(cli: Any, override: str):
     result = cli(override)
     assert result.status == 2
-    (line,) = result.err.splitlines()
-    assert line.startswith("error: ")
-    with pytest.raises(ValueError, match=BAD[override]):
-        raise ValueError(line)
+    assert result.line.startswith("error: ")
+    assert re.search(BAD[override], result.line)
 
 
 def test_q_outside_the_unit_interval(cli: Any):

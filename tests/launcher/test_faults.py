@@ -128,9 +128,8 @@ BUGS = {
 def test_a_bug_of_the_user(faulty: Any, words: str):
     result = faulty(*words.split())
     assert result.status == 1
-    (line,) = result.err.splitlines()
-    assert re.search(BUGS[words], line)
-    assert line.endswith(f"see {result.folder}/traceback.txt")
+    assert re.search(BUGS[words], result.line)
+    assert result.line.endswith(f"see {result.folder}/traceback.txt")
     assert "Traceback (most recent call last)" in (result.folder / "traceback.txt").read_text()
     assert result.read("summary.json")["status"] == "failed"
 
@@ -154,8 +153,7 @@ WRONG = {
 def test_a_wrong_command(faulty: Any, words: str):
     result = faulty(*words.split())
     assert result.status == 2
-    (line,) = result.err.splitlines()
-    assert re.search(WRONG[words], line)
+    assert re.search(WRONG[words], result.line)
 
 
 def test_trust_may_be_said_twice(cli: Any, module: Path, monkeypatch: Any):
