@@ -78,7 +78,8 @@ def cli(tmp_path: Path, monkeypatch: Any, capsys: Any, clean_hydra: None):
 
         GlobalHydra.instance().clear()
         folder = folder or tmp_path / f"run{next(count)}"
-        dirs = [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}"]
+        resumes = any(override.startswith("resume=") for override in overrides)
+        dirs = [] if resumes else [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}"]
         monkeypatch.setattr(sys, "argv", ["experiments", *overrides, *dirs])
         try:
             status = main()

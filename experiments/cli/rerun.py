@@ -1,4 +1,4 @@
-"""`rerun=FOLDER`: the saved config of a run, with the command's overrides on top."""
+"""Saved configs: `rerun=FOLDER` puts the command's overrides on top, `resume=FOLDER` goes on."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,24 +24,36 @@ def store_rerun(folder: Path, arguments: Sequence[str], trusted: Iterable[str]) 
 
     A group that the command chooses anew takes the place of what was saved.
     """
-    saved = OmegaConf.load(folder / "config.yaml")
-    if not isinstance(saved, DictConfig):
-        raise Refused("rerun", "the folder of a run, with a mapping in `config.yaml`", str(folder))
-    check_targets(saved, folder, trusted)
+    saved = _saved("rerun", folder, trusted)
     chosen = _chosen(arguments)
     if "task" in chosen:
         raise Refused("`task` sets data, model and trainer, which `rerun` takes from the run")
     for group in chosen:
         _empty(saved, group.replace("/", "."))
-    defaults = [
-        "launcher",
-        "_self_",
-        *({g: [] if many else None} for g, many in chosen.items() if not _is_within(g, chosen)),
-        {"override hydra/job_logging": "none"},
-    ]
-    where = {"run": {"dir": "outputs/rerun/${now:%Y-%m-%d_%H-%M-%S-%f}"}}
+    anew = [{g: [] if many else None} for g, many in chosen.items() if not _is_within(g, chosen)]
+    return _store(saved, {"run": {"dir": "outputs/rerun/${now:%Y-%m-%d_%H-%M-%S-%f}"}}, anew)
+
+
+def store_resume(folder: Path, trusted: Iterable[str]) -> str:
+    """Put the config of a run that goes on into Hydra's store; return its name there."""
+    saved = _saved("resume", folder, trusted)
+    return _store(saved, {"run": {"dir": str(folder)}, "output_subdir": None})
+
+
+def _saved(word: str, folder: Path, trusted: Iterable[str]) -> DictConfig:
+    """Return the config of a run, which names nothing that is not ours, torch's or trusted."""
+    saved = OmegaConf.load(folder / "config.yaml")
+    if not isinstance(saved, DictConfig):
+        raise Refused(word, "the folder of a run, with a mapping in `config.yaml`", str(folder))
+    check_targets(saved, folder, trusted)
+    return saved
+
+
+def _store(saved: DictConfig, hydra: Any, chosen: Sequence[Any] = ()) -> str:
+    """Store a config, what it says of Hydra, and the groups that are chosen anew."""
+    logging = {"override hydra/job_logging": "none"}
     with open_dict(saved):
-        saved.defaults, saved.hydra = defaults, where
+        saved.defaults, saved.hydra = ["launcher", "_self_", *chosen, logging], hydra
     ConfigStore.instance().repo.pop(f"{NAME}.yaml", None)  # Hydra 1.4 warns of another
     ConfigStore.instance().store(NAME, saved)
     return NAME

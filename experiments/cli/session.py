@@ -19,6 +19,7 @@ from experiments.cli.table import show
 from experiments.results.folder import RunFolder
 from experiments.results.summary import Summary
 from experiments.run.build import build
+from experiments.run.checkpoint import found
 from experiments.run.job import run
 from experiments.run.parts import Parts
 from xformopt.optim import RoutedOptimizer
@@ -29,9 +30,13 @@ class Session:
     """Runs jobs; what it said once, it does not say again."""
 
     def __init__(self, *, wants_traceback: bool) -> None:
-        """Begin, with nothing said and nothing failed; `rerun` says which run is repeated."""
+        """Begin, with nothing said and nothing failed.
+
+        `rerun` says which run is repeated, and `resumes` whether one goes on.
+        """
         self.wants_traceback = wants_traceback
         self.rerun: list[str] = []
+        self.resumes = False
         self.said: set[str] = set()
         self.status = 0
 
@@ -75,23 +80,57 @@ class Session:
         """
         try:
             folder = RunFolder(path)
+            with folder.held():
+                if self.resumes:
+                    return self._resumed(cfg, folder)
+                return self._begun(cfg, folder, overrides, optim)
         except Refused as error:
             return failure(error)
+
+    def _begun(
+        self, cfg: DictConfig, folder: RunFolder, overrides: tuple[str, ...], optim: str | None
+    ) -> Summary | Failure:
+        """Run what begins."""
+        folder.check_is_free()
         summary = Summary("running", cfg.get("seed"), overrides)
         try:
             if optim:
                 check_appended(optim, overrides)
             parts = self._build(cfg, overrides)
+            folder.write_config(OmegaConf.to_yaml(cfg, resolve=True))
         except Exception as error:
-            failed = failure(error, cfg, path)
+            failed = failure(error, cfg, folder.path)
             folder.write_summary(replace(summary, status="failed", error=failed.line))
             return failed
-        explained = cache(lambda error: failure(error, cfg, path))
+        return self._run(cfg, parts, folder, summary)
+
+    def _resumed(self, cfg: DictConfig, folder: RunFolder) -> Summary | Failure:
+        """Run what is left of a run, from its last checkpoint on."""
+        before, checkpoint = folder.summary(), found(folder.path)
+        if before.status == "finished":
+            self._say(("the run is finished: nothing is left to do",))
+            return before
+        said = f"the run goes on from {checkpoint.name if checkpoint else 'its beginning'}"
+        self._say((said,))
+        summary = Summary("running", cfg.seed, before.overrides)
         try:
-            folder.claim()
-            folder.write_summary(summary)
-            folder.write_config(OmegaConf.to_yaml(cfg, resolve=True))
-            summary = run(parts, folder, summary, lambda error: explained(error).line)
+            parts = self._build(cfg, before.overrides)
+            parts = replace(parts, notes=(*parts.notes, said))
+        except Exception as error:
+            return failure(error, cfg, folder.path)
+        return self._run(cfg, parts, folder, summary, checkpoint)
+
+    def _run(
+        self,
+        cfg: DictConfig,
+        parts: Parts,
+        folder: RunFolder,
+        summary: Summary,
+        checkpoint: Path | None = None,
+    ) -> Summary | Failure:
+        explained = cache(lambda error: failure(error, cfg, folder.path))
+        try:
+            summary = run(parts, folder, summary, lambda error: explained(error).line, checkpoint)
         except Exception as error:
             return explained(error)
         self._say(summary.notes)

@@ -1,4 +1,4 @@
-"""Words of the command line that are ours and not Hydra's: `trust=…` and `rerun=…`."""
+"""Words of the command line that are ours and not Hydra's: `trust=…`, `rerun=…`, `resume=…`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from xformopt.refused import Refused
 
-OURS = ("trust", "rerun")
+FOLDERS = ("rerun", "resume")
 
 
 class Words(NamedTuple):
@@ -16,6 +16,7 @@ class Words(NamedTuple):
 
     trusted: tuple[str, ...]
     rerun: Path | None
+    resume: Path | None
     others: list[str]
 
 
@@ -23,9 +24,9 @@ def taken(arguments: Sequence[str]) -> Words:
     """Take our words out of a command line.
 
     >>> taken(["trust=[mine,other]", "seed=1"])
-    Words(trusted=('mine', 'other'), rerun=None, others=['seed=1'])
+    Words(trusted=('mine', 'other'), rerun=None, resume=None, others=['seed=1'])
     """
-    others = [a for a in arguments if not _is_ours(a, *OURS)]
+    others = [a for a in arguments if not _is_ours(a, "trust", *FOLDERS)]
     chosen = next((a for a in others if a.split("=")[0] in ("--config-name", "-cn")), None)
     if chosen:
         raise Refused(f"`{chosen}`: the config has one name; `rerun=FOLDER` repeats a saved one")
@@ -34,10 +35,11 @@ def taken(arguments: Sequence[str]) -> Words:
         trusted += value if isinstance(value, list) else [value]
     if not all(isinstance(name, str) and name for name in trusted):
         raise Refused("trust", "a list of modules", trusted, "`trust=[my_package]`")
-    folders = [a for a in arguments if _is_ours(a, "rerun")]
-    if len(folders) > 1:
-        raise Refused("rerun", "given once", folders)
-    return Words(tuple(map(str, trusted)), _folder(next(iter(folders), None)), others)
+    rerun, resume = (_folder(word, arguments) for word in FOLDERS)
+    if resume and (others or rerun):
+        rule = "alone beside `trust`, since a run goes on as it was set"
+        raise Refused("resume", rule, arguments, "`rerun=FOLDER …` begins a run with changes")
+    return Words(tuple(map(str, trusted)), rerun, resume, others)
 
 
 def _is_ours(argument: str, *words: str) -> bool:
@@ -49,10 +51,14 @@ def _value(argument: str) -> object:
     return OverridesParser.create().parse_override(argument).value()
 
 
-def _folder(argument: str | None) -> Path | None:
-    if argument is None:
+def _folder(word: str, arguments: Sequence[str]) -> Path | None:
+    """Return the folder of a run that a word names."""
+    named = [a.partition("=")[2] for a in arguments if _is_ours(a, word)]
+    if not named:
         return None
-    path = Path(argument.partition("=")[2])
+    if len(named) > 1:
+        raise Refused(word, "given once", named)
+    path = Path(named[0])
     if not (path / "config.yaml").is_file():
-        raise Refused("rerun", "the folder of a run, which holds a `config.yaml`", str(path))
+        raise Refused(word, "the folder of a run, which holds a `config.yaml`", str(path))
     return path

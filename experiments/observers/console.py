@@ -33,7 +33,7 @@ class Lines(Observer):
         if event.step < self.due and event.step != steps:
             return
         self.due = event.step + steps / LINES
-        rate = event.step / (perf_counter() - self.began)
+        rate = (event.step - self.run.begin) / (perf_counter() - self.began)
         print(
             f"{self.run.name}  step {event.step}/{steps}  {as_words(event.metrics)}  "
             f"{rate:.0f} steps/s",
@@ -57,7 +57,9 @@ class Bar(Observer):
             TextColumn("{task.fields[rate]}"),
             TextColumn("{task.fields[metrics]}"),
         )
-        self.task = self.bar.add_task(run.name, total=run.steps, metrics="", rate="")
+        self.task = self.bar.add_task(
+            run.name, total=run.steps, completed=run.begin, metrics="", rate=""
+        )
         self.began = perf_counter()
         self.bar.start()
 
@@ -68,7 +70,8 @@ class Bar(Observer):
             shown = as_words({name: event.metrics[name] for name in names})
             self.bar.update(self.task, metrics=shown)
         else:
-            rate = f"{event.step / (perf_counter() - self.began):.0f}/s"
+            made = event.step - self.run.begin
+            rate = f"{made / (perf_counter() - self.began):.0f}/s"
             self.bar.update(self.task, completed=event.step, rate=rate)
 
     def end(self, summary: Summary) -> None:

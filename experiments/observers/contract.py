@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import nn
 
@@ -15,14 +15,15 @@ from experiments.results.summary import Summary
 class Run:
     """A run as its observers see it; the model is the one that is trained, to be read alone.
 
-    `title` names the task and the optimizer; `models` gives the model, named "", and each average
-    of its weights, by its name.
+    `title` names the task and the optimizer; it begins after the step `begin`, 0 unless it is
+    resumed; `models` gives the model, named "", and each average of its weights, by its name.
     """
 
     name: str
     title: str
     goal: Metric
     metrics: tuple[Metric, ...]
+    begin: int
     steps: int
     folder: Path
     model: nn.Module
@@ -61,3 +62,10 @@ class Observer(Protocol):
 
     def end(self, summary: Summary) -> None:
         """Hear what a run reached, of a failed one too."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint holds of it: tensors, numbers, text, and lists or dicts."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there, after the start of a run that is resumed."""

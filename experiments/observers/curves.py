@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.observers.contract import Evaluated, Event, Observer, Run
+from experiments.observers.contract import Observer, Run
 from experiments.observers.figures import figure
+from experiments.results.folder import read_metrics
 from experiments.results.summary import Summary
 
 MARKED = 30
@@ -15,20 +16,15 @@ class Curves(Observer):
     """Draws `curves.png`: each metric over the steps, a panel each."""
 
     def start(self, run: Run) -> None:
-        """Begin a history."""
+        """Note the run."""
         self.run = run
-        self.history: list[Evaluated] = []
-
-    def on(self, event: Event) -> None:
-        """Keep an evaluation."""
-        if isinstance(event, Evaluated):
-            self.history.append(event)
 
     def end(self, summary: Summary) -> None:
         """Draw what was measured, if there is a line to draw."""
+        self.history = read_metrics(self.run.folder)
         if len(self.history) < 2:
             return
-        names = list(self.history[-1].metrics)
+        names = [name for name in self.history[-1] if name not in ("step", "seconds")]
         path = self.run.folder / "curves.png"
         with figure(path, (4 * len(names), 3.2), panels=len(names)) as (drawn, axes):
             for axis, name in zip(axes, names, strict=True):
@@ -36,7 +32,7 @@ class Curves(Observer):
             drawn.suptitle(self.run.title)
 
     def _draw(self, axis: Any, name: str) -> None:
-        points = [(e.step, e.metrics[name]) for e in self.history if name in e.metrics]
+        points = [(line["step"], line[name]) for line in self.history if name in line]
         steps, values = zip(*points, strict=True)
         axis.plot(steps, values, marker="o" if len(values) < MARKED else None, markersize=3)
         positive = [value for value in values if value > 0]

@@ -54,6 +54,14 @@ class Trajectories(Observer):
             if len(self.late) > SNAPSHOTS - SMOOTH:
                 self.late, self.every = self.late[1::2], self.every * 2
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the snapshots."""
+        return {"early": self.early, "late": self.late, "every": self.every}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from snapshots."""
+        self.early, self.late, self.every = state["early"], state["late"], state["every"]
+
     def end(self, summary: Summary) -> None:
         """Draw the contour with the trajectories."""
         if self.flat and self.early:

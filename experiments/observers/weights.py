@@ -19,11 +19,10 @@ class Weights(Observer):
     def __init__(self, kept: Kept) -> None:
         """Choose which are kept."""
         self.kept = kept
-        self.step = 0
 
     def start(self, run: Run) -> None:
         """Note the run."""
-        self.run = run
+        self.run, self.step = run, run.begin
 
     def on(self, event: Event) -> None:
         """Save the best as they come."""

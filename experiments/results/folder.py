@@ -6,34 +6,45 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from experiments.results import summary as summaries
 from experiments.results.summary import Summary
 from xformopt.refused import Refused
 
-HELD = "the folder holds a run already"
-METRICS, CONFIG, TRACEBACK = "metrics.jsonl", "config.yaml", "traceback.txt"
+METRICS, CONFIG, TRACEBACK, LOCK = "metrics.jsonl", "config.yaml", "traceback.txt", ".lock"
 
 
 class RunFolder:
     """Writes a run's files into a folder; nothing that stands there is ever deleted."""
 
     def __init__(self, path: Path) -> None:
-        """Make the folder, or refuse one in which a run has measured something."""
+        """Make the folder."""
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._refused(error.strerror or "it cannot be made") from error
-        if (path / METRICS).exists():
-            raise self._refused(HELD)
 
-    def claim(self) -> None:
-        """Begin the run's metrics; of two runs at once in one folder, the second is refused."""
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder, as one process can at a time; a kill lets it go."""
+        lock = FileLock(self.path / LOCK)
         try:
-            (self.path / METRICS).open("x").close()
-        except FileExistsError as error:
-            raise self._refused(HELD) from error
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise self._refused("a run is at work in it") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def check_is_free(self) -> None:
+        """Refuse a folder in which a run began."""
+        if (self.path / CONFIG).exists():
+            raise self._refused("the folder holds a run already")
 
     def _refused(self, why: str) -> Refused:
         return Refused(f"`{self.path}`: {why}; another folder: `hydra.run.dir=…`")
@@ -42,15 +53,32 @@ class RunFolder:
         """Save the config."""
         replace(self.path / CONFIG, text)
 
+    def keep_metrics(self, step: int) -> None:
+        """Leave the lines of a run up to a step, and none after it."""
+        path = self.path / METRICS
+        held = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        with aside(path) as unfinished:
+            unfinished.write_bytes(b"".join(x for x in held if json.loads(x)["step"] <= step))
+
     def append_metrics(self, metrics: Mapping[str, float]) -> None:
         """Append a whole line to `metrics.jsonl` at once, so that a kill leaves none half."""
         line = json.dumps(metrics, allow_nan=False) + "\n"
         with (self.path / METRICS).open("ab", buffering=0) as file:
             file.write(line.encode())
 
+    def summary(self) -> Summary:
+        """Return the summary of the run that is held, as far as it came."""
+        path = self.path / summaries.NAME
+        return summaries.read(path) if path.exists() else Summary("running")
+
     def write_summary(self, summary: Summary) -> None:
         """Replace `summary.json`."""
         replace(self.path / summaries.NAME, summaries.as_json(summary))
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return the figures of each evaluation of a run."""
+    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
 
 
 def save_traceback(folder: Path, error: BaseException, name: str = TRACEBACK) -> Path | None:
@@ -68,9 +96,18 @@ def replace(path: Path, text: str) -> None:
         unfinished.write_text(text)
 
 
+def synced(path: Path) -> None:
+    """Have the disk hold a file, or the names in a folder."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 @contextmanager
 def aside(path: Path) -> Iterator[Path]:
-    """Give the file to write, which is put into its place in one move when it is whole."""
+    """Give the file or folder to write, put into its place in one move when it is whole."""
     unfinished = path.with_name(f"{path.name}.part")
     yield unfinished
     os.replace(unfinished, path)

@@ -1,6 +1,6 @@
 """From a config to the parts of a run: what it says is built here, and nowhere else."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -14,25 +14,21 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from experiments.data.batches import Batches
 from experiments.data.contract import Data
 from experiments.models.normalized import Normalized
-from experiments.observers.console import console
-from experiments.observers.contract import Observer
-from experiments.observers.curves import Curves
-from experiments.observers.weights import Weights
 from experiments.run.calling import called
 from experiments.run.independent import independent
 from experiments.run.judging import EMA
+from experiments.run.listeners import observers_of
+from experiments.run.notes import TRAINING, name_of, of_batches, of_optimizer
 from experiments.run.parts import Parts
 from experiments.run.schedules import scheduler
 from experiments.run.state import State
 from experiments.run.trainer import Trainer
 from experiments.run.world import set_up
-from experiments.tasks.classification import Classification
 from experiments.tasks.contract import Task, WithoutData
 from xformopt.making import make_optimizer
 from xformopt.optim import RoutedOptimizer, averages, parts_of
 from xformopt.optim.stepping import evaluates_once
 from xformopt.refused import Refused, dotted
-from xformopt.remarks import remarks
 
 
 def build(cfg: DictConfig) -> Parts:
@@ -64,16 +60,19 @@ def build(cfg: DictConfig) -> Parts:
         scaler=_scaler(trainer, optimizer, device),
     )
     return Parts(
-        name=_name(task, data),
+        name=name_of(task, data),
         task=task,
         data=data,
         batches=batches,
         trainer=trainer,
         length=length,
-        observers=_observers(cfg, task, trainer),
+        observers=observers_of(task, trainer, _each(cfg.observers), pictures=cfg.pictures),
         device=device,
         state=state,
-        notes=(*_notes(cfg, task, optimizer), *_batch_notes(trainer, batches)),
+        notes=(
+            *of_optimizer(cfg.optim.get("purpose", TRAINING), task, optimizer),
+            *of_batches(trainer, batches),
+        ),
     )
 
 
@@ -109,7 +108,7 @@ def _batches(
     cfg: DictConfig, data: Data | None, trainer: Trainer, device: torch.device
 ) -> Batches | None:
     """Return the batches of training; a run without data has none, and nothing to augment."""
-    augment = {name: instantiate(node) for name, node in cfg.augment.items() if node is not None}
+    augment = _each(cfg.augment)
     if data is None:
         if augment:
             raise Refused("augment", "[] for a task that reads no data", ", ".join(augment))
@@ -190,53 +189,6 @@ def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
-def _observers(cfg: DictConfig, task: Task, trainer: Trainer) -> dict[str, Observer]:
-    ours: dict[str, Observer] = {"console": console()}
-    if trainer.checkpoint != "none":
-        ours["weights"] = Weights(trainer.checkpoint)
-    if cfg.pictures:
-        ours["curves"] = Curves()
-        ours |= task.observers() if isinstance(task, WithoutData) else {}
-    return {**ours, **_own_observers(cfg, {"files", "weights", *ours})}
-
-
-def _own_observers(cfg: DictConfig, taken: Collection[str]) -> dict[str, Observer]:
-    """Return the observers of the config, which have names of their own."""
-    found = {name: instantiate(node) for name, node in cfg.observers.items() if node is not None}
-    for name, observer in found.items():
-        if name in taken:
-            raise Refused(f"observers.{name}", "of another name, which is the launcher's own", name)
-        if not all(callable(getattr(observer, method, None)) for method in ("start", "on", "end")):
-            raise Refused(
-                f"observers.{name}", "an observer, with `start`, `on` and `end`", observer
-            )
-    return found
-
-
-def _name(task: Task, data: Data | None) -> str:
-    """Return what a run is called: by its data where it classifies them, else by its task too."""
-    kind = type(task)
-    if data is None:
-        return getattr(task, "name", kind.__name__)
-    return data.name if kind is Classification else f"{data.name}, {kind.__name__}"
-
-
-def _batch_notes(trainer: Trainer, batches: Batches | None) -> list[str]:
-    if batches is None or batches.size == trainer.batch_size:
-        return []
-    return [
-        f"`trainer.batch_size` is more than the {batches.size} images of train: all are one batch"
-    ]
-
-
-def _notes(cfg: DictConfig, task: Task, optimizer: Optimizer) -> list[str]:
-    """Return what should be known of an optimizer before it runs."""
-    found = remarks(optimizer, within="optim.")
-    purpose = cfg.optim.get("purpose", "training")
-    if purpose != "training" and not isinstance(task, WithoutData):
-        found.insert(
-            0,
-            f"`optim` is a recipe for {purpose}, and here it trains a network; "
-            "`python -m xformopt` lists those for training",
-        )
-    return found
+def _each(nodes: DictConfig) -> dict[str, Any]:
+    """Return what stands in a group of which several may be chosen, by name."""
+    return {str(name): instantiate(node) for name, node in nodes.items() if node is not None}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
 
 from torch import nn
@@ -12,16 +13,21 @@ from experiments.observers.files import Files
 from experiments.results.environment import environment
 from experiments.results.folder import RunFolder
 from experiments.results.summary import Summary
+from experiments.run.checkpoint import Checkpoints, Every, restore
 from experiments.run.judging import check_finite, judge, models, with_weights
 from experiments.run.listening import Listening
-from experiments.run.loop import train
+from experiments.run.loop import is_judged, train
 from experiments.run.parts import Parts
 from experiments.run.watching import remarks
 from xformopt.optim import parts_of
 
 
 def run(
-    parts: Parts, folder: RunFolder, summary: Summary, explain: Callable[[BaseException], str]
+    parts: Parts,
+    folder: RunFolder,
+    summary: Summary,
+    explain: Callable[[BaseException], str],
+    checkpoint: Path | None = None,
 ) -> Summary:
     """Train what was built; return the summary, which the observers are told of a failure too.
 
@@ -30,32 +36,50 @@ def run(
         folder: where the run's files go.
         summary: what is known before: seed and overrides.
         explain: puts an error into one line.
+        checkpoint: what the run goes on from, where it is resumed.
     """
     began = perf_counter()
+    held = restore(checkpoint, parts.state, parts.device) if checkpoint else {}
+    earlier = parts.state.seconds
     listening = Listening(Files(folder), parts.observers, folder.path)
     try:
         summary = _described(parts, summary)
         folder.write_summary(summary)
+        folder.keep_metrics(parts.state.last.step if parts.state.last else -1)
         listening.start(_run(parts, folder, summary))
-        summary = replace(summary, status="finished", **_trained(parts, listening))
+        listening.load_state_dict(held)
+        _train(parts, listening, folder)
+        summary = replace(summary, status="finished", **_reached(parts))
     except BaseException as error:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         summary = replace(summary, status=status, error=explain(error))
         raise
     finally:
         notes = (*summary.notes, *remarks(parts.state))
-        seconds = round(perf_counter() - began, 3)
+        seconds = round(earlier + perf_counter() - began, 3)
         listening.end(replace(summary, notes=notes, seconds=seconds))
     return replace(summary, notes=notes, seconds=seconds)
 
 
-def _trained(parts: Parts, listening: Listening) -> dict[str, dict[str, float]]:
-    """Train; return the final and the best figures, on the test part too where there is one."""
-    last: Evaluated | None = None
+def _train(parts: Parts, listening: Listening, folder: RunFolder) -> None:
+    """Train; tell of each event, and save checkpoints between the steps."""
+    state, every = parts.state, parts.trainer.checkpoint_every
+    kept = Checkpoints(folder.path, Every.of(every), state.step) if every else None
     for event in train(parts):
         listening.on(event)
-        last = event if isinstance(event, Evaluated) else last
-    best = parts.state.best
+        if (
+            kept
+            and kept.is_due(state.step)
+            and (isinstance(event, Evaluated) or not is_judged(parts))
+        ):
+            kept.save(state, listening.state_dict())
+    if kept:
+        kept.save(state, listening.state_dict())
+
+
+def _reached(parts: Parts) -> dict[str, dict[str, float]]:
+    """Return the final and the best figures, on the test part too where there is one."""
+    last, best = parts.state.last, parts.state.best
     assert last is not None
     assert best is not None
     final = {"step": last.step, **last.metrics, **_tested(parts, models(parts.state))}
@@ -97,6 +121,7 @@ def _run(parts: Parts, folder: RunFolder, summary: Summary) -> Run:
         title=f"{parts.name} · {summary.optimizer}",
         goal=parts.goal,
         metrics=parts.task.metrics,
+        begin=parts.state.step,
         steps=parts.length.steps,
         folder=folder.path,
         model=parts.state.model,

@@ -29,27 +29,37 @@ class Listening:
     def start(self, run: Run) -> None:
         """Tell that a run begins."""
         self.began = True
-        self._each(lambda observer: observer.start(run))
+        self._each(lambda _, observer: observer.start(run))
 
     def on(self, event: Event) -> None:
         """Tell of an event."""
         self.files.on(event)
-        self._each(lambda observer: observer.on(event))
+        self._each(lambda _, observer: observer.on(event))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states of observers that have any, by name."""
+        states: dict[str, Any] = {}
+        self._each(lambda name, observer: states.update({name: _state_of(observer)}))
+        return {name: state for name, state in states.items() if state}
+
+    def load_state_dict(self, states: Mapping[str, Any]) -> None:
+        """Let observers go on from what they were."""
+        self._each(lambda name, o: o.load_state_dict(states[name]) if name in states else None)
 
     def end(self, summary: Summary) -> None:
         """Tell what was reached; which observers failed is noted in the files alone."""
         self.files.end(summary)
         if self.began:
-            self._each(lambda observer: observer.end(summary))
+            self._each(lambda _, observer: observer.end(summary))
         if self.notes:
             self.files.end(replace(summary, notes=(*summary.notes, *self.notes)))
 
-    def _each(self, tell: Callable[[Observer], Any]) -> None:
+    def _each(self, tell: Callable[[str, Observer], Any]) -> None:
         cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
         with torch.random.fork_rng(devices=cuda):
             for name, observer in list(self.observers.items()):
                 try:
-                    tell(observer)
+                    tell(name, observer)
                 except Exception as error:
                     del self.observers[name]
                     self._report(name, error)
@@ -59,3 +69,8 @@ class Listening:
         said = f"the observer `{name}` failed and hears no more: {type(error).__name__}: {error}"
         self.notes.append(said)
         print(f"warning: {said}" + (f"; see {where}" if where else ""), file=sys.stderr, flush=True)
+
+
+def _state_of(observer: Observer) -> dict[str, Any]:
+    """Return the state of an observer, which need not have one."""
+    return getattr(observer, "state_dict", dict)()

@@ -7,13 +7,13 @@ from experiments.observers.contract import Evaluated, Event, Stepped
 from experiments.run.ending import is_over, note_target
 from experiments.run.judging import check_finite, judge, models, weights
 from experiments.run.parts import Parts
-from experiments.run.state import Best, State
+from experiments.run.state import Best, Judged, State
 from experiments.run.stepping import step
 from experiments.run.watching import watching
 
 
 def train(parts: Parts) -> Iterator[Event]:
-    """Make the steps that are left; give each, and an evaluation after every `eval_every`.
+    """Make the steps that are left; give each, and an evaluation where one is due.
 
     The start and the end are evaluated always. The loss reported is the mean since the evaluation
     before, unless the task measures its own; a figure that is not finite raises `Diverged`.
@@ -23,15 +23,20 @@ def train(parts: Parts) -> Iterator[Event]:
     if state.step == 0:
         getattr(state.optimizer, "project", lambda: None)()
         yield _evaluated(parts, began)
-    while state.step < length.steps:
+    while state.step < length.steps and not is_over(parts):
         _mode(state, "train")
         with watching(state):
             step(parts)
+        state.seconds = perf_counter() - began
         yield Stepped(state.step)
-        if state.step % length.eval_every == 0 or state.step == length.steps:
+        if is_judged(parts):
             yield _evaluated(parts, began)
-            if is_over(parts):
-                return
+
+
+def is_judged(parts: Parts) -> bool:
+    """Return whether the model is judged after this step."""
+    step, length = parts.state.step, parts.length
+    return step % length.eval_every == 0 or step == length.steps
 
 
 def _evaluated(parts: Parts, began: float) -> Evaluated:
@@ -45,6 +50,7 @@ def _evaluated(parts: Parts, began: float) -> Evaluated:
     note_target(parts, metrics)
     best = _is_best(parts, metrics)
     state.stale = 0 if best else state.stale + 1
+    state.last = Judged(state.step, metrics)
     if best:
         state.best = Best(state.step, metrics, weights(state) if parts.data else {})
     return Evaluated(state.step, dict(metrics), state.seconds, best)

@@ -13,11 +13,17 @@ Weights = Mapping[str, Tensor]
 
 
 @dataclass
-class Best:
-    """Where the goal was best: the figures there, and the weights, by the name of their average."""
+class Judged:
+    """The figures after a step."""
 
     step: int
     metrics: dict[str, float]
+
+
+@dataclass
+class Best(Judged):
+    """Where the goal was best; `weights` are kept there, by the name of their average."""
+
     weights: dict[str, Weights]
 
 
@@ -26,8 +32,9 @@ class State:
     """What changes while a run goes on.
 
     `average` is the model that `trainer.ema` keeps; `loss` is the sum over the `counted` steps
-    since the evaluation before; `stale` is the number of evaluations since the best; `target` is
-    when the goal first came up to `trainer.target`; `scaler` scales float16 gradients up.
+    since the evaluation before, the `last`; `stale` is the number of evaluations since the `best`;
+    `target` is when the goal first came up to `trainer.target`; `scaler` scales float16 gradients
+    up.
     """
 
     model: nn.Module
@@ -39,6 +46,7 @@ class State:
     loss: Tensor | float = 0.0
     counted: int = 0
     seconds: float = 0.0
+    last: Judged | None = None
     best: Best | None = None
     stale: int = 0
     target: dict[str, float] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from hydra_zen import store
 
 from experiments.data.batches import Batches
 from experiments.observers.weights import KEPT, Kept
+from experiments.run.checkpoint import Every
 from xformopt.refused import Refused, check_count
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -42,6 +43,8 @@ class Trainer:
         eval_every: steps between evaluations; None: an epoch, or a hundredth of a run without data.
         ema: the decay of an average of the weights, which is judged beside them; None: no average.
         checkpoint: which weights are kept as files: none, last, best or both.
+        checkpoint_every: steps, as 200, or seconds, as '30s', after which all that the run needs to
+            go on is saved, and at the end; None: nothing is.
         precision: what the model computes in: fp32, bf16, or fp16 with scaled gradients.
         channels_last: whether images lie so in memory, by which convolutions are faster; on a CPU,
             torch 2.13 may crash under it where channels are no multiple of 8.
@@ -58,6 +61,7 @@ class Trainer:
     eval_every: int | None = None
     ema: float | None = None
     checkpoint: Kept = "none"
+    checkpoint_every: int | str | None = None
     precision: Precision = "fp32"
     channels_last: bool = False
     compile: bool = False
@@ -81,6 +85,8 @@ class Trainer:
         for key in ("channels_last", "compile", "end_at_target"):
             if not isinstance(getattr(self, key), bool):
                 raise Refused(key, "true or false", getattr(self, key))
+        if self.checkpoint_every is not None:
+            Every.of(self.checkpoint_every)
         if self.target is not None and not _is_number(self.target):
             raise Refused("target", "a number or null", self.target)
         if self.end_at_target and self.target is None:

@@ -2,6 +2,7 @@
 
 import os
 import random
+from typing import Any
 
 import numpy
 import torch
@@ -10,8 +11,6 @@ from xformopt.refused import Refused, check_count
 
 FOUND = torch.get_num_threads()
 """The threads that torch found."""
-
-DEVICES = ("auto", "cpu", "cuda")
 
 
 def set_up(device: str, threads: int | None, seed: int) -> torch.device:
@@ -33,11 +32,44 @@ def set_up(device: str, threads: int | None, seed: int) -> torch.device:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of that name; 'auto' is CUDA where there is one, else the CPU."""
-    if name not in DEVICES:
-        raise Refused("device", "auto, cpu or cuda", name)
-    if name == "cuda" and not torch.cuda.is_available():
-        raise Refused("`device=cuda`: no CUDA device is there; use device=cpu or device=auto")
+    """Return the device of that name; 'auto' is the first of CUDA, MPS, CPU that is there."""
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(next(device for device, is_there in there.items() if is_there))
+    if name not in there:
+        raise Refused("device", "auto, cpu, cuda or mps", name)
+    if not there[name]:
+        raise Refused(
+            f"`device={name}`: no {name.upper()} device is there; use device=cpu or device=auto"
+        )
     return torch.device(name)
+
+
+def draws() -> dict[str, Any]:
+    """Return the states of all generators that draw where nothing else is said."""
+    legacy: Any = numpy.random.get_state()
+    held = {
+        "torch": torch.get_rng_state(),
+        "python": random.getstate(),
+        "numpy": (legacy[0], legacy[1].tolist(), *legacy[2:]),
+    }
+    if torch.cuda.is_initialized():
+        held["cuda"] = torch.cuda.get_rng_state()
+    if torch.mps.is_available():
+        held["mps"] = torch.mps.get_rng_state()
+    return held
+
+
+def set_draws(held: dict[str, Any]) -> None:
+    """Let all generators draw on from where they were."""
+    torch.set_rng_state(held["torch"])
+    random.setstate(held["python"])
+    numpy.random.set_state(held["numpy"])
+    if "cuda" in held and torch.cuda.is_available():
+        torch.cuda.set_rng_state(held["cuda"].cpu())
+    if "mps" in held and torch.mps.is_available():
+        torch.mps.set_rng_state(held["mps"].cpu())

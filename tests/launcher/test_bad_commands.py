@@ -70,7 +70,7 @@ BAD = {
     "optim.transforms.clip_norm.max_norm=-1": r"`max_norm` of `clip_norm` must be a number >= 0",
     "+optim.transforms.sign.q=2": r"`transforms.sign` must be a link, got \{'q': 2\}",
     "optim.param_ndim=one": r"`optim.param_ndim` must be an int or None, got 'one'",
-    "device=tpu": r"`device` must be auto, cpu or cuda, got 'tpu'",
+    "device=tpu": r"`device` must be auto, cpu, cuda or mps, got 'tpu'",
     "seed=x": r"`seed` must be an int in \[0, 2\*\*63\), got 'x'",
     "seed=99999999999999999999": r"`seed` must be an int in \[0, 2\*\*63\), got 9999",
     "pictures=maybe": r"`pictures` must be true or false, got 'maybe'",
@@ -222,4 +222,4 @@ def test_a_traceback_only_where_asked_for(cli: Any, monkeypatch: Any):
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     result = cli("device=tpu")
     assert "Traceback (most recent call last)" in result.err
-    assert result.err.endswith("must be auto, cpu or cuda, got 'tpu'\n")
+    assert result.err.endswith("must be auto, cpu, cuda or mps, got 'tpu'\n")

@@ -77,6 +77,8 @@ def other(key: str, value: Any) -> Any:
         return OTHER.get(key, OTHER.get(leaf))
     if leaf == "when":
         return {"pre": "post", "post": "pre"}[value]
+    if leaf == "checkpoint_every":
+        return None if value else 3
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):

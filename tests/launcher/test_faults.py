@@ -225,9 +225,14 @@ def test_files_that_cannot_be_written_fail_the_run(cli: Any, monkeypatch: Any):
 
 def test_two_runs_in_one_folder(tmp_path: Path):
     first, second = RunFolder(tmp_path), RunFolder(tmp_path)
-    first.claim()
+    busy = pytest.raises(Refused, match="a run is at work in it; another folder")
+    with first.held(), busy, second.held():
+        pass
+    with second.held():
+        second.check_is_free()
+    second.write_config("seed: 0")
     with pytest.raises(Refused, match="the folder holds a run already; another folder"):
-        second.claim()
+        first.check_is_free()
 
 
 def test_a_leaderboard_that_cannot_be_made(cli: Any, tmp_path: Path):

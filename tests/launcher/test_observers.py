@@ -96,7 +96,7 @@ class TestTrajectories:
             lambda x: x.square().sum(1), torch.zeros(1, dim), (-1.0, 1.0), lambda model: model()
         )
         goal = Metric("loss")
-        run = Run("bowl", "bowl · SGD", goal, (goal,), steps, tmp_path, points, lambda: ())
+        run = Run("bowl", "bowl · SGD", goal, (goal,), 0, steps, tmp_path, points, lambda: ())
         drawn.start(run)
         drawn.on(Evaluated(0, {}, 0.0, True))
         for step in range(1, steps + 1):

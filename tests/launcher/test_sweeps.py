@@ -95,7 +95,7 @@ def test_status_is_zero_where_all_went_well(cli: Any):
 
 
 def test_a_sweep_that_leaves_no_summary_fails(cli: Any, tmp_path: Path):
-    (tmp_path / "sweep/0/metrics.jsonl").mkdir(parents=True)
+    (tmp_path / "sweep/0/config.yaml").mkdir(parents=True)
     result = cli("-m", *SHORT, folder=tmp_path / "sweep")
     assert result.status == 1
     assert "error: job 0" in result.err

@@ -1,0 +1,42 @@
+"""What is said of a run before it begins."""
+
+from torch.optim import Optimizer
+
+from experiments.data.batches import Batches
+from experiments.data.contract import Data
+from experiments.run.trainer import Trainer
+from experiments.tasks.classification import Classification
+from experiments.tasks.contract import Task, WithoutData
+from xformopt.remarks import remarks
+
+TRAINING = "training"
+"""What recipes are for, where they do not say something else."""
+
+
+def name_of(task: Task, data: Data | None) -> str:
+    """Return what a run is called: by its data where it classifies them, else by its task too."""
+    kind = type(task)
+    if data is None:
+        return getattr(task, "name", kind.__name__)
+    return data.name if kind is Classification else f"{data.name}, {kind.__name__}"
+
+
+def of_batches(trainer: Trainer, batches: Batches | None) -> list[str]:
+    """Return what should be known of the batches."""
+    if batches is None or batches.size == trainer.batch_size:
+        return []
+    return [
+        f"`trainer.batch_size` is more than the {batches.size} images of train: all are one batch"
+    ]
+
+
+def of_optimizer(purpose: str, task: Task, optimizer: Optimizer) -> list[str]:
+    """Return what should be known of an optimizer, made for a purpose, before it runs."""
+    found = remarks(optimizer, within="optim.")
+    if purpose != TRAINING and not isinstance(task, WithoutData):
+        found.insert(
+            0,
+            f"`optim` is a recipe for {purpose}, and here it trains a network; "
+            "`python -m xformopt` lists those for training",
+        )
+    return found

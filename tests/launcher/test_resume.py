@@ -1,0 +1,289 @@
+"""A run that is cut off and goes on is the run that was not, to the bit."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+from omegaconf import OmegaConf
+from PIL import Image
+
+from experiments.cli.session import Session
+from experiments.cli.store import fill_store
+from experiments.results.summary import Summary
+from experiments.run import checkpoint, loop
+from experiments.run.checkpoint import Every
+from tests.test_configs import composed
+from xformopt import recipes
+from xformopt.refused import Refused
+
+fill_store()
+ROOT = Path(__file__).parents[2]
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+KILLS = 10
+LONG = ("trainer.steps=8", "trainer.eval_every=2", "trainer.checkpoint_every=3")
+MLP = ("model=mlp", "model.hidden=[8]", "trainer.batch_size=32", "pictures=false", *LONG)
+DROPOUT = ("model=mlp", "model.hidden=[8]", "model.dropout=0.5", "pictures=false", *LONG)
+RANDOM = "optim/transforms=[gradient_noise,top_q,random_sparse]"
+
+
+def cut(monkeypatch: Any, step: int) -> Callable[[], None]:
+    """Interrupt runs before they make that step; return what lets them be again."""
+    make = loop.step
+
+    def interrupted(parts: Any) -> None:
+        if parts.state.step == step:
+            raise KeyboardInterrupt
+        make(parts)
+
+    monkeypatch.setattr(loop, "step", interrupted)
+    return lambda: monkeypatch.setattr(loop, "step", make)
+
+
+def run(cfg: Any, folder: Path, overrides: tuple[str, ...], *, resumes: bool = False) -> None:
+    session = Session(wants_traceback=False)
+    session.resumes = resumes
+    reached = session.run(cfg.copy(), folder, overrides)
+    assert isinstance(reached, Summary), reached.line
+
+
+def left(folder: Path) -> dict[str, Any]:
+    """All that a run leaves, without the time that it took."""
+    summary = json.loads((folder / "summary.json").read_text())
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    files = [*folder.glob("*.png"), *folder.rglob("*.safetensors")]
+    return {
+        "lines": [{k: v for k, v in line.items() if k != "seconds"} for line in lines],
+        **{key: summary[key] for key in ("status", "final", "best", "overrides", "transforms")},
+        **{str(path.relative_to(folder)): path.read_bytes() for path in files},
+    }
+
+
+@pytest.fixture
+def goes_on(tmp_path: Path, monkeypatch: Any, clean_hydra: None) -> Callable[..., dict[str, Any]]:
+    """Run what a command says, whole and cut off; what both leave is the same and is returned."""
+
+    def compare(*overrides: str, at: int = 5) -> dict[str, Any]:
+        cfg = composed("threads=1", *overrides)
+        whole, parted = (tmp_path / name for name in ("whole", "parted"))
+        run(cfg, whole, overrides)
+        mend = cut(monkeypatch, at)
+        with pytest.raises(KeyboardInterrupt):
+            run(cfg, parted, overrides)
+        mend()
+        saved: Any = OmegaConf.load(parted / "config.yaml")
+        run(saved, parted, (), resumes=True)
+        expected, found = left(whole), left(parted)
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            assert found[key] == value, key
+        return found
+
+    return compare
+
+
+@pytest.mark.parametrize("recipe", recipes.names())
+def test_every_recipe(goes_on: Any, recipe: str):
+    goes_on(f"optim={recipe}", *MLP)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("optim/inner=adamw",),
+        ("optim/inner=lbfgs",),
+        ("optim/inner=adamw", RANDOM, "optim.transforms.top_q.dq=0.1"),
+        ("optim=muon", "trainer.precision=bf16"),
+        ("trainer.precision=fp16", "trainer.accumulate=2"),
+        ("trainer.ema=0.9", "schedule=one_cycle", "trainer.patience=2"),
+        ("optim.inner._target_=schedulefree.AdamWScheduleFree",),
+        ("augment=[crop,flip]", "trainer.target=0.2"),
+    ],
+    ids=lambda more: more[0].partition("=")[2],
+)
+def test_drawn_numbers_averages_and_precisions(goes_on: Any, more: tuple[str, ...]):
+    goes_on(*DROPOUT, *more)
+
+
+@pytest.mark.parametrize("at", [0, 2, 3, 4, 7])
+def test_wherever_it_is_cut(goes_on: Any, at: int):
+    found = goes_on(*DROPOUT, "trainer.ema=0.5", at=at)
+    assert [line["step"] for line in found["lines"]] == [0, 2, 4, 6, 8]
+
+
+def test_the_way_of_points_is_drawn_whole(goes_on: Any):
+    found = goes_on("task=beale", "trainer.steps=300", "trainer.checkpoint_every=120", at=200)
+    assert "trajectories.png" in found
+
+
+def test_images_that_are_read_by_workers(goes_on: Any, tmp_path: Path):
+    drawn = np.random.default_rng(0)
+    for number in range(40):
+        folder = tmp_path / "images" / f"class{number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = drawn.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    where = (f"data.root={tmp_path}/images", "data.size=8", "data.gib=0", "data.workers=1")
+    goes_on("task=classification", "data=imagefolder", *where, *DROPOUT, "trainer.batch_size=4")
+
+
+class TestCheckpoint:
+    def test_holds_nothing_but_data(self, cli: Any):
+        kept = cli(*MLP, "trainer.ema=0.9").folder / "checkpoints"
+        assert [path.name for path in kept.iterdir()] == ["step_8"]
+        held = torch.load(kept / "step_8/state.pt", weights_only=True)
+        assert held["step"] == 8
+        names = {path.stem for path in kept.rglob("*.safetensors")}
+        assert names == {"model", "average", "best", "best_ema"}
+
+    def test_every_so_many_seconds(self, monkeypatch: Any, tmp_path: Path):
+        now = 0.0
+        monkeypatch.setattr(checkpoint, "perf_counter", lambda: now)
+        kept = checkpoint.Checkpoints(tmp_path, Every.of("2.5s"))
+        assert not kept.is_due(1)
+        now = 2.5
+        assert kept.is_due(1)
+
+    @pytest.mark.parametrize("said", [0, True, "s", "0s", "1e3s", "-1s", "5m", 2.5])
+    def test_refuses(self, said: Any):
+        with pytest.raises(Refused, match="`checkpoint_every` must be steps, as 200, seconds, as"):
+            Every.of(said)
+
+    def test_unfinished_ones_are_passed_over(self, tmp_path: Path):
+        for name in ("step_9", "step_10", "step_11.part"):
+            (tmp_path / "checkpoints" / name).mkdir(parents=True)
+        assert checkpoint.found(tmp_path) == tmp_path / "checkpoints/step_10"
+
+
+class TestCommand:
+    def test_goes_on_and_says_from_where(self, cli: Any, monkeypatch: Any):
+        mend = cut(monkeypatch, 5)
+        first = cli(*MLP, "seed=3")
+        assert first.read("summary.json")["status"] == "interrupted"
+        mend()
+        again = cli(f"resume={first.folder}")
+        assert again.status == 0, again.err
+        assert "note: the run goes on from step_3" in again.out
+        summary = first.read("summary.json")
+        assert "the run goes on from step_3" in summary["notes"]
+        assert summary["overrides"][-1] == "seed=3"
+        assert summary["status"] == "finished"
+
+    def test_a_finished_run_stays_as_it_is(self, cli: Any):
+        first = cli(*MLP)
+        before = left(first.folder)
+        again = cli(f"resume={first.folder}")
+        assert again.status == 0, again.err
+        assert "note: the run is finished: nothing is left to do" in again.out
+        assert left(first.folder) == before
+
+    def test_is_refused_beside_other_words(self, cli: Any):
+        folder = cli(*MLP).folder
+        assert cli(f"resume={folder}", "seed=1").line.startswith(
+            "error: `resume` must be alone beside `trust`, since a run goes on as it was set, got"
+        )
+
+    def test_is_refused_while_the_run_is_at_work(self, cli: Any):
+        folder = cli(*MLP).folder
+        with FileLock(folder / ".lock"):
+            assert f"`{folder}`: a run is at work in it" in cli(f"resume={folder}").line
+
+    def test_is_refused_where_no_run_began(self, cli: Any, tmp_path: Path):
+        line = cli(f"resume={tmp_path}").line
+        assert "`resume` must be the folder of a run, which holds a `config.yaml`, got" in line
+
+    def test_foreign_targets_are_refused_before_they_are_imported(self, cli: Any):
+        folder = cli(*MLP).folder
+        config = folder / "config.yaml"
+        config.write_text(
+            config.read_text().replace("experiments.models.mlp.mlp", "torch.hub.load")
+        )
+        assert "names `torch.hub.load`, which is neither ours nor" in cli(f"resume={folder}").line
+
+
+class Remembers:
+    """An observer of a user's own, whose state is saved."""
+
+    seen: list[int]
+
+    def start(self, run: Any) -> None:
+        Remembers.seen = []
+
+    def on(self, event: Any) -> None:
+        self.seen.append(event.step)
+
+    def end(self, summary: Any) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        Remembers.seen = state["seen"]
+
+
+def test_observers_go_on(goes_on: Any):
+    target = f"{Remembers.__module__}.{Remembers.__qualname__}"
+    goes_on(*MLP, f"+observers.own._target_={target}")
+    assert [*dict.fromkeys(Remembers.seen)] == [*range(9)]
+    assert len(Remembers.seen) == 8 + 5
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("task", ["digits", "fashion_mnist"])
+@pytest.mark.parametrize("optim", ["optim/inner=adamw", "optim=muon", RANDOM])
+def test_ten_kills(tmp_path: Path, task: str, optim: str):
+    """Kill a run ten times, each some time after it began or went on; it ends as if it were not."""
+    if task == "fashion_mnist" and not FASHION.is_dir():
+        pytest.skip("dataset-fashion-mnist is not installed")
+    steps, every = (200, 9) if task == "digits" else (60, 4)
+    short = (f"trainer.steps={steps}", "trainer.epochs=null", f"trainer.checkpoint_every={every}")
+    size = ("trainer.eval_every=20", "trainer.batch_size=32", "model.width=4", "pictures=false")
+    command = [f"task={task}", optim, *short, *size]
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    assert launched([*command, f"hydra.run.dir={whole}"]).wait() == 0
+    took = json.loads((whole / "summary.json").read_text())["seconds"]
+    drawn, kills = random.Random(0), 0
+    while kills < KILLS:
+        began = (parted / "config.yaml").exists()
+        words = [f"resume={parted}"] if began else [*command, f"hydra.run.dir={parted}"]
+        process = launched(words)
+        at = reached(parted)
+        deadline = time.monotonic() + 60 + took
+        while reached(parted) == at and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(drawn.uniform(0, took / 10))
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+        if json.loads((parted / "summary.json").read_text())["status"] == "finished":
+            break
+    assert kills >= min(KILLS, 3)
+    assert launched([f"resume={parted}"]).wait() == 0
+    expected, found = left(whole), left(parted)
+    assert {k: found.get(k) for k in expected} == expected
+    assert found.keys() == expected.keys()
+
+
+def launched(words: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments", *words],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def reached(folder: Path) -> str:
+    kept = checkpoint.found(folder)
+    return kept.name if kept else ""
