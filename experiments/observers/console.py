@@ -33,16 +33,15 @@ class Lines(Observer):
         if event.step < self.due and event.step != steps:
             return
         self.due = event.step + steps / LINES
-        rate = (event.step - self.run.begin) / (perf_counter() - self.began)
         print(
             f"{self.run.name}  step {event.step}/{steps}  {as_words(event.metrics)}  "
-            f"{rate:.0f} steps/s",
+            f"lr {self.run.rate():.3g}  {speed(self.run, event.step, self.began)}",
             flush=True,
         )
 
 
 class Bar(Observer):
-    """Draws a live bar with loss, goal, rate and time left."""
+    """Draws a live bar with loss, goal, learning rate, speed and time left."""
 
     def start(self, run: Run) -> None:
         """Show the bar."""
@@ -70,10 +69,15 @@ class Bar(Observer):
             shown = as_words({name: event.metrics[name] for name in names})
             self.bar.update(self.task, metrics=shown)
         else:
-            made = event.step - self.run.begin
-            rate = f"{made / (perf_counter() - self.began):.0f}/s"
+            rate = f"lr {self.run.rate():.3g}  {speed(self.run, event.step, self.began)}"
             self.bar.update(self.task, completed=event.step, rate=rate)
 
     def end(self, summary: Summary) -> None:
         """Leave the terminal as it was."""
         self.bar.stop()
+
+
+def speed(run: Run, step: int, began: float) -> str:
+    """Return how fast a run is, since it began at a time: images a second, or steps without any."""
+    steps = (step - run.begin) / (perf_counter() - began)
+    return f"{steps * run.batch:,.0f} images/s" if run.batch else f"{steps:,.0f} steps/s"

@@ -15,8 +15,9 @@ from experiments.results.summary import Summary
 class Run:
     """A run as its observers see it; the model is the one that is trained, to be read alone.
 
-    `title` names the task and the optimizer; it begins after the step `begin`, 0 unless it is
-    resumed; `models` gives the model, named "", and each average of its weights, by its name.
+    `title` names the task and the optimizer; the run begins after the step `begin`, 0 unless it is
+    resumed; a step is of `batch` images, 0 without data; `models` gives the model, named "", and
+    each average of its weights, by its name; `rate` the learning rate, the largest of several.
     """
 
     name: str
@@ -25,9 +26,11 @@ class Run:
     metrics: tuple[Metric, ...]
     begin: int
     steps: int
+    batch: int
     folder: Path
     model: nn.Module
     models: Callable[[], Iterable[tuple[str, nn.Module]]]
+    rate: Callable[[], float]
 
 
 class Stepped(NamedTuple):

@@ -1,19 +1,23 @@
 """The learning curves of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from experiments.observers.contract import Observer, Run
 from experiments.observers.figures import figure
 from experiments.results.folder import read_metrics
+from experiments.results.metric import Metric
 from experiments.results.summary import Summary
 
 MARKED = 30
 """Up to so many points are marked one by one."""
 
+TRAIN = "train"
+"""What a line is called that is of no other part, where there are several."""
+
 
 class Curves(Observer):
-    """Draws `curves.png`: each metric over the steps, a panel each."""
+    """Draws `curves.png`: a panel a metric, on train, on valid, and of averages of the weights."""
 
     def start(self, run: Run) -> None:
         """Note the run."""
@@ -21,30 +25,52 @@ class Curves(Observer):
 
     def end(self, summary: Summary) -> None:
         """Draw what was measured, if there is a line to draw."""
-        self.history = read_metrics(self.run.folder)
-        if len(self.history) < 2:
+        history = read_metrics(self.run.folder)
+        if len(history) < 2:
             return
-        names = [name for name in self.history[-1] if name not in ("step", "seconds")]
+        names = [name for name in history[-1] if name not in ("step", "seconds")]
+        panels = by_metric(names, self.run.metrics)
+        parts = [*dict.fromkeys(part for lines in panels.values() for part in lines.values())]
         path = self.run.folder / "curves.png"
-        with figure(path, (4 * len(names), 3.2), panels=len(names)) as (drawn, axes):
-            for axis, name in zip(axes, names, strict=True):
-                self._draw(axis, name)
+        with figure(path, (4.4 * len(panels), 3.4), panels=len(panels)) as (drawn, axes):
+            for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+                for name, part in lines.items():
+                    named = {"label": part} if len(parts) > 1 else {}
+                    _draw(axis, history, name, color=f"C{parts.index(part)}", **named)
+                self._finish(axis, title)
             drawn.suptitle(self.run.title)
 
-    def _draw(self, axis: Any, name: str) -> None:
-        points = [(line["step"], line[name]) for line in self.history if name in line]
-        steps, values = zip(*points, strict=True)
-        axis.plot(steps, values, marker="o" if len(values) < MARKED else None, markersize=3)
-        positive = [value for value in values if value > 0]
-        if self._is_log(name) and positive and min(values) >= 0:
-            axis.set_yscale("symlog" if min(values) == 0 else "log", **_threshold(values))
-        axis.set(xlabel="step", title=name)
-        axis.grid(alpha=0.3)
-
-    def _is_log(self, name: str) -> bool:
-        """Return whether a metric, or the one that it is on a part of the data, is drawn so."""
+    def _finish(self, axis: Any, title: str) -> None:
         logs = [metric.name for metric in self.run.metrics if metric.scale == "log"]
-        return any(name == log or name.endswith(f"_{log}") for log in logs)
+        values = [value for line in axis.lines for value in line.get_ydata()]
+        if title in logs and max(values) > 0 and min(values) >= 0:
+            axis.set_yscale("symlog" if min(values) == 0 else "log", **_threshold(values))
+        axis.set(xlabel="step", title=title)
+        axis.grid(alpha=0.3)
+        if axis.get_legend_handles_labels()[1]:
+            axis.legend()
+
+
+def by_metric(names: Iterable[str], metrics: Iterable[Metric]) -> Mapping[str, dict[str, str]]:
+    """Return the figures of each metric, with the part of the data that they are on.
+
+    >>> by_metric(["loss", "valid_loss", "ema_valid_loss"], [Metric("loss")])
+    {'loss': {'loss': 'train', 'valid_loss': 'valid', 'ema_valid_loss': 'ema valid'}}
+    """
+    known = sorted((metric.name for metric in metrics), key=len, reverse=True)
+    found: dict[str, dict[str, str]] = {}
+    for name in names:
+        of = next((k for k in known if name == k or name.endswith(f"_{k}")), name)
+        part = name.removesuffix(of).strip("_").replace("_", " ")
+        found.setdefault(of, {})[name] = part or TRAIN
+    return found
+
+
+def _draw(axis: Any, history: Sequence[Mapping[str, float]], name: str, **style: str) -> None:
+    points = [(line["step"], line[name]) for line in history if name in line]
+    steps, values = zip(*points, strict=True)
+    marker = "o" if len(values) < MARKED else None
+    axis.plot(steps, values, marker=marker, markersize=3, **style)
 
 
 def _threshold(values: Sequence[float]) -> dict[str, float]:

@@ -12,10 +12,20 @@ from experiments.results.folder import aside
 @contextmanager
 def figure(path: Path, size: tuple[float, float], panels: int = 1) -> Iterator[tuple[Any, Any]]:
     """Give a figure and its axes, one row of panels; save it in one move."""
+    with grid(path, 1, panels, size) as made:
+        yield made
+
+
+@contextmanager
+def grid(
+    path: Path, rows: int, columns: int, size: tuple[float, float] | None = None
+) -> Iterator[tuple[Any, Any]]:
+    """Give a figure and its axes, row by row; save it in one move."""
     plt = pyplot()
-    drawn, axes = plt.subplots(1, panels, figsize=size, squeeze=False, layout="constrained")
+    size = size or (1.4 * columns, 1.65 * rows + 0.5)
+    drawn, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     try:
-        yield drawn, axes[0]
+        yield drawn, axes.flatten()
         with aside(path) as unfinished:
             drawn.savefig(unfinished, dpi=120, format="png")
     finally:

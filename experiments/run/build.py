@@ -66,7 +66,7 @@ def build(cfg: DictConfig) -> Parts:
         batches=batches,
         trainer=trainer,
         length=length,
-        observers=observers_of(task, trainer, _each(cfg.observers), pictures=cfg.pictures),
+        observers=observers_of(task, data, trainer, _each(cfg.observers), pictures=cfg.pictures),
         device=device,
         state=state,
         notes=(

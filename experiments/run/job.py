@@ -14,7 +14,7 @@ from experiments.results.environment import environment
 from experiments.results.folder import RunFolder
 from experiments.results.summary import Summary
 from experiments.run.checkpoint import Checkpoints, Every, restore
-from experiments.run.judging import check_finite, judge, models, with_weights
+from experiments.run.judging import check_finite, judge, models, rates, with_weights
 from experiments.run.listening import Listening
 from experiments.run.loop import is_judged, train
 from experiments.run.parts import Parts
@@ -123,9 +123,11 @@ def _run(parts: Parts, folder: RunFolder, summary: Summary) -> Run:
         metrics=parts.task.metrics,
         begin=parts.state.step,
         steps=parts.length.steps,
+        batch=parts.batches.size if parts.batches else 0,
         folder=folder.path,
         model=parts.state.model,
         models=lambda: models(parts.state),
+        rate=lambda: max(rates(parts.state.optimizer), default=0.0),
     )
 
 

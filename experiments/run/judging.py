@@ -3,13 +3,14 @@
 import copy
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from experiments.data.batches import in_order
+from experiments.evaluation.clean import evaluating
 from experiments.run.parts import Parts
 from experiments.run.state import State, Weights
 from experiments.run.stepping import precision
@@ -64,18 +65,6 @@ def with_weights(model: nn.Module, kept: dict[str, Weights]) -> Iterator[tuple[s
         yield name, other
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, and back into the one it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
 class Diverged(FloatingPointError):
     """A figure is not finite: the run cannot go on."""
 
@@ -90,8 +79,12 @@ def check_finite(metrics: dict[str, float], state: State) -> None:
     """Raise `Diverged` where a figure is not finite."""
     wrong = next((name for name, value in metrics.items() if not math.isfinite(value)), None)
     if wrong:
-        rates = {float(group["lr"]) for group in state.optimizer.param_groups if "lr" in group}
-        raise Diverged(wrong, metrics[wrong], state.step, sorted(rates))
+        raise Diverged(wrong, metrics[wrong], state.step, sorted(rates(state.optimizer)))
+
+
+def rates(optimizer: Optimizer) -> set[float]:
+    """Return the learning rates of all groups that have one."""
+    return {float(group["lr"]) for group in optimizer.param_groups if "lr" in group}
 
 
 def _named(average: str, split: str, metric: str) -> str:

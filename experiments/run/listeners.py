@@ -3,17 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.data.contract import Data
 from experiments.observers.console import console
 from experiments.observers.contract import Observer
 from experiments.observers.curves import Curves
 from experiments.observers.weights import Weights
 from experiments.run.trainer import Trainer
-from experiments.tasks.contract import Task, WithoutData
+from experiments.tasks.contract import Task
 from xformopt.refused import Refused
 
 
 def observers_of(
-    task: Task, trainer: Trainer, own: Mapping[str, Any], *, pictures: bool
+    task: Task, data: Data | None, trainer: Trainer, own: Mapping[str, Any], *, pictures: bool
 ) -> dict[str, Observer]:
     """Return all who listen, by name; a user's `own` have names that the launcher's have not."""
     ours: dict[str, Observer] = {"console": console()}
@@ -21,7 +22,7 @@ def observers_of(
         ours["weights"] = Weights(trainer.checkpoint)
     if pictures:
         ours["curves"] = Curves()
-        ours |= task.observers() if isinstance(task, WithoutData) else {}
+        ours |= getattr(task, "observers", _none)(data)
     for name, observer in own.items():
         if name in {"files", "weights", *ours}:
             raise Refused(f"observers.{name}", "of another name, which is the launcher's own", name)
@@ -29,3 +30,7 @@ def observers_of(
             rule = "an observer, with `start`, `on` and `end`"
             raise Refused(f"observers.{name}", rule, observer)
     return {**ours, **own}
+
+
+def _none(data: Data | None) -> dict[str, Observer]:
+    return {}

@@ -6,9 +6,12 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from experiments import register
-from experiments.data.batches import Batch
-from experiments.evaluation.clean import outputs
+from experiments.data.batches import Batch, in_order
+from experiments.data.contract import Data
+from experiments.evaluation.clean import evaluating, outputs
 from experiments.evaluation.metrics import accuracy, loss
+from experiments.observers.contract import Observer
+from experiments.observers.mistakes import Mistakes
 from experiments.results.metric import Metric
 from experiments.tasks.contract import Task
 from xformopt.refused import Refused
@@ -50,6 +53,17 @@ class Classification(Task):
         """Return each metric."""
         logits, labels = outputs(model, batches)
         return {name: float(measure(logits, labels)) for name, measure in self.measures.items()}
+
+    def observers(self, data: Data) -> Mapping[str, Observer]:
+        """Return who draws which test images are taken for what."""
+
+        def answers(model: nn.Module) -> tuple[Tensor, Tensor]:
+            device = next(model.parameters()).device
+            with evaluating(model):
+                return outputs(model, in_order(data.test, device))
+
+        drawn = Mistakes(answers, lambda chosen: data.test.part(chosen).pixels, data.names)
+        return {"mistakes": drawn}
 
 
 register.task(Classification, name="classification")

@@ -27,6 +27,10 @@ class Task(Protocol):
         """Measure a model on a part of the data; without data there are no batches."""
         ...
 
+    def observers(self, data: Any) -> Mapping[str, Observer]:
+        """Return who draws the pictures of a task on its data, by name."""
+        return {}
+
 
 class WithoutData(Task):
     """A task that reads no data: it has a name, and says what its model is made from."""
@@ -36,7 +40,3 @@ class WithoutData(Task):
     @abstractmethod
     def offers(self) -> Mapping[str, Any]:
         """Return what the model's signature may ask for."""
-
-    def observers(self) -> Mapping[str, Observer]:
-        """Return who draws the task's own pictures, by name."""
-        return {}

@@ -68,7 +68,7 @@ class Toy(WithoutData):
             "solved": float((distance < TOLERANCE).float().mean()),
         }
 
-    def observers(self) -> Mapping[str, Observer]:
+    def observers(self, data: None = None) -> Mapping[str, Observer]:
         """Return who draws the trajectories."""
         drawn = Trajectories(self.function, self.minima, self.box, lambda model: model())
         return {"trajectories": drawn}

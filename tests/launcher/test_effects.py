@@ -125,7 +125,7 @@ class Seen:
         return (
             [line.partition(', "seconds"')[0] for line in lines],
             (summary.goal, summary.final, summary.best, summary.target, summary.notes),
-            [line for line in out.splitlines() if "steps/s" not in line],
+            [line for line in out.splitlines() if not line.endswith("/s")],
             err,
             sorted(path.name for path in folder.iterdir()),
             torch.get_num_threads(),

@@ -96,7 +96,19 @@ class TestTrajectories:
             lambda x: x.square().sum(1), torch.zeros(1, dim), (-1.0, 1.0), lambda model: model()
         )
         goal = Metric("loss")
-        run = Run("bowl", "bowl · SGD", goal, (goal,), 0, steps, tmp_path, points, lambda: ())
+        run = Run(
+            name="bowl",
+            title="bowl · SGD",
+            goal=goal,
+            metrics=(goal,),
+            begin=0,
+            steps=steps,
+            batch=0,
+            folder=tmp_path,
+            model=points,
+            models=lambda: (),
+            rate=lambda: 0.1,
+        )
         drawn.start(run)
         drawn.on(Evaluated(0, {}, 0.0, True))
         for step in range(1, steps + 1):

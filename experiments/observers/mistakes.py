@@ -1,0 +1,119 @@
+"""What a trained network takes for what."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from experiments.observers.contract import Observer, Run
+from experiments.observers.figures import figure, grid
+from experiments.results.summary import Summary
+
+ROWS, COLUMNS = 4, 6
+"""So many of the worst images are shown."""
+
+COUNTED, NAMED = 15, 40
+"""Up to so many classes, a matrix shows its numbers, and its classes by name."""
+
+SHARES = (0, 0.01, 0.05, 0.2, 0.5, 1)
+"""What is marked of a scale by roots, on which rare mistakes are seen too."""
+
+Answers = Callable[[nn.Module], tuple[Tensor, Tensor]]
+"""Gives a network's logits of test images, shape `(N, classes)`, and their labels, `(N,)`."""
+
+
+class Mistakes(Observer):
+    """Draws `confusion.png`, and `worst.png`: the images that were taken most surely for others."""
+
+    def __init__(
+        self, answers: Answers, pixels: Callable[[Tensor], Tensor], names: Sequence[str]
+    ) -> None:
+        """Take how a network answers, what the images with some numbers are, and the classes."""
+        self.answers, self.pixels, self.names = answers, pixels, names
+
+    def start(self, run: Run) -> None:
+        """Note the run."""
+        self.run = run
+
+    def end(self, summary: Summary) -> None:
+        """Draw what the last weights of a finished run answer."""
+        if summary.status != "finished":
+            return
+        logits, labels = (tensor.cpu() for tensor in self.answers(self.run.model))
+        self._draw_confusion(confusion(logits.argmax(1), labels, logits.shape[1]))
+        self._draw_worst(logits, labels)
+
+    def _draw_confusion(self, counts: Tensor) -> None:
+        classes = len(counts)
+        side = min(9.0, 2.6 + 0.42 * min(classes, NAMED))
+        shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
+        with figure(self.run.folder / "confusion.png", (side + 1, side)) as (drawn, (axis,)):
+            shown = axis.imshow(shares.sqrt().numpy(), cmap="Blues", vmin=0, vmax=1)
+            bar = drawn.colorbar(shown, label="share of the true class")
+            bar.set_ticks([share**0.5 for share in SHARES], labels=[f"{s:.0%}" for s in SHARES])
+            if classes <= NAMED:
+                names = [self._name(i) for i in range(classes)]
+                upright = max(map(len, names)) > 2
+                axis.set_xticks(range(classes), names, rotation=90 if upright else 0)
+                axis.set_yticks(range(classes), names)
+            if classes <= COUNTED:
+                for (true, taken), count in _entries(counts):
+                    color = "white" if shares[true, taken] > 0.3 else "black"
+                    axis.text(taken, true, count, ha="center", va="center", color=color, size=7)
+            axis.set(xlabel="taken for", ylabel="true class", title=f"{self.run.title}, test")
+
+    def _draw_worst(self, logits: Tensor, labels: Tensor) -> None:
+        chosen, sure = worst(logits, labels, ROWS * COLUMNS)
+        if not len(chosen):
+            return
+        path, taken = self.run.folder / "worst.png", logits[chosen].argmax(1)
+        with grid(path, -(-len(chosen) // COLUMNS), COLUMNS) as (drawn, axes):
+            for axis in axes:
+                axis.axis("off")
+            for axis, image, number, other, share in zip(
+                axes, self.pixels(chosen), chosen, taken, sure, strict=False
+            ):
+                _show(axis, image.cpu())
+                true = self._name(int(labels[number]))
+                axis.set_title(f"{true} → {self._name(int(other))}\n{share:.0%}", size=8)
+            drawn.suptitle(f"{self.run.title}, test: true class → taken for, how surely", size=9)
+
+    def _name(self, number: int) -> str:
+        return self.names[number] if number < len(self.names) else str(number)
+
+
+def confusion(taken: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Return how many images of each class, a row, were taken for each.
+
+    >>> import torch
+    >>> confusion(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), classes=2)
+    tensor([[1, 1],
+            [0, 1]])
+    """
+    return (labels * classes + taken).bincount(minlength=classes**2).view(classes, classes)
+
+
+def worst(logits: Tensor, labels: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Return which images were taken for others, the surest first, and the shares of those.
+
+    >>> import torch
+    >>> worst(torch.tensor([[2.0, 0.0], [0.0, 2.0], [0.0, 3.0]]), torch.tensor([0, 0, 0]), 5)
+    (tensor([2, 1]), tensor([0.9526, 0.8808]))
+    """
+    sure, taken = logits.softmax(1).max(1)
+    wrong = (taken != labels).nonzero()[:, 0]
+    order = sure[wrong].argsort(descending=True, stable=True)[:most]
+    return wrong[order], sure[wrong[order]]
+
+
+def _entries(counts: Tensor) -> list[tuple[tuple[int, int], int]]:
+    rows = counts.tolist()
+    return [((i, j), n) for i, row in enumerate(rows) for j, n in enumerate(row) if n]
+
+
+def _show(axis: Any, image: Tensor) -> None:
+    """Show an image, shape `(C, H, W)`: in colours where it has three channels, else their mean."""
+    if len(image) == 3:
+        axis.imshow(image.permute(1, 2, 0).numpy())
+    else:
+        axis.imshow(image.float().mean(0).numpy(), cmap="gray", vmin=0, vmax=255)
