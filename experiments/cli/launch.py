@@ -11,6 +11,7 @@ import hydra.utils
 from experiments.cli.command import check_command, for_each_job, with_targets
 from experiments.cli.errors import failure
 from experiments.cli.groups import CONF
+from experiments.cli.ranked import ranked
 from experiments.cli.rerun import store_rerun, store_resume
 from experiments.cli.session import Session
 from experiments.cli.store import fill_store
@@ -34,9 +35,11 @@ def launch(arguments: Sequence[str]) -> int:
         if words.rerun:
             name = store_rerun(words.rerun, words.others, words.trusted)
         if words.resume:
-            name, session.resumes = store_resume(words.resume, words.trusted), True
-        sys.argv[1:] = for_each_job(with_targets(words.others))
-        hydra.main(config_path=str(CONF), config_name=name, **main_options())(session.job)()
+            name, session.resumes = store_resume(words.resume, words.trusted), words.resume
+        main = hydra.main(config_path=str(CONF), config_name=name, **main_options())(session.job)
+        with ranked(words.others) as others:
+            sys.argv[1:] = for_each_job(with_targets(others))
+            main()
     except SweepInterrupted as stop:
         stop.sweep.finish()
         raise

@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.cli.command import check_appended
-from experiments.cli.errors import Failure, failure
+from experiments.cli.errors import WRONG_COMMAND, Failure, failure
 from experiments.cli.leftovers import drop_leftovers, of_empty_routes
 from experiments.cli.schema import check_keys, check_parts
 from experiments.cli.table import show
@@ -22,6 +22,7 @@ from experiments.run.build import build
 from experiments.run.checkpoint import found
 from experiments.run.job import run
 from experiments.run.parts import Parts
+from experiments.run.ranks import rank
 from xformopt.optim import RoutedOptimizer
 from xformopt.refused import Refused
 
@@ -32,11 +33,11 @@ class Session:
     def __init__(self, *, wants_traceback: bool) -> None:
         """Begin, with nothing said and nothing failed.
 
-        `rerun` says which run is repeated, and `resumes` whether one goes on.
+        `rerun` says which run is repeated, and `resumes` is the folder of one that goes on.
         """
         self.wants_traceback = wants_traceback
         self.rerun: list[str] = []
-        self.resumes = False
+        self.resumes: Path | None = None
         self.said: set[str] = set()
         self.status = 0
 
@@ -63,7 +64,9 @@ class Session:
         """Print what failed, in one line; return the exit status, which the worst decides."""
         if self.wants_traceback:
             traceback.print_exception(failed.error)
-        print(f"error: {job}{failed.line}", file=sys.stderr)
+        who = f"rank {rank()}: " if rank() else ""
+        if not who or failed.status != WRONG_COMMAND:  # which all ranks refuse alike
+            print(f"error: {who}{job}{failed.line}", file=sys.stderr)
         self.status = 1 if job else failed.status
         return self.status
 
@@ -82,7 +85,7 @@ class Session:
             folder = RunFolder(path)
             with folder.held():
                 if self.resumes:
-                    return self._resumed(cfg, folder)
+                    return self._resumed(cfg, folder, RunFolder(self.resumes))
                 return self._begun(cfg, folder, overrides, optim)
         except Refused as error:
             return failure(error)
@@ -104,9 +107,9 @@ class Session:
             return failed
         return self._run(cfg, parts, folder, summary)
 
-    def _resumed(self, cfg: DictConfig, folder: RunFolder) -> Summary | Failure:
-        """Run what is left of a run, from its last checkpoint on."""
-        before, checkpoint = folder.summary(), found(folder.path)
+    def _resumed(self, cfg: DictConfig, folder: RunFolder, of: RunFolder) -> Summary | Failure:
+        """Run what is left of a run, from its last checkpoint on; `of` is its folder."""
+        before, checkpoint = of.summary(), found(of.path)
         if before.status == "finished":
             self._say(("the run is finished: nothing is left to do",))
             return before

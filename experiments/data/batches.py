@@ -31,22 +31,60 @@ class Batches:
         seed: int,
         device: torch.device | None = None,
         augment: Mapping[str, Augmentation] | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        """Hold the images, and what changes them on the device."""
+        """Hold the images, and what changes them on the device.
+
+        Of several processes, one takes its share of each batch: `(0, 2)` is the first of two.
+        """
         self.images, self.size, self.seed = images, min(size, len(images)), seed
         self.device, self.augment = device or torch.device("cpu"), augment or {}
+        self.rank, self.ranks = share
         self.per_epoch = -(-len(images) // self.size)
         self.next, self.upcoming = -1, iter(())
 
     def at(self, step: int) -> Batch:
-        """Return the batch of a step; the first step is 0."""
+        """Return the batch of a step, or the share of it; the first step is 0."""
         if step != self.next:
             self.upcoming = taken(self.images.pixels, self.images.labels, self._orders(step))
         self.next = step + 1
         images, labels = scaled(next(self.upcoming), self.device)
+        return self._augmented(images, step), labels
+
+    def weight(self, step: int) -> float:
+        """Return what the mean over a share counts, so that the mean of all is that of the batch.
+
+        A batch of fewer images than there are processes leaves some with one that counts nothing.
+        """
+        begin, end = self._bounds(self._total(step))
+        return (end - begin) * self.ranks / self._total(step)
+
+    def _augmented(self, images: Tensor, step: int) -> Tensor:
+        """Change images as if the batch were whole, so that the same numbers are drawn for each."""
+        if not self.augment:
+            return images
+        begin = min(self._bounds(self._total(step))[0], self._total(step) - 1)
+        own = slice(begin, begin + len(images))
+        if self.ranks > 1:
+            whole = images.new_zeros(self._total(step), *images.shape[1:])
+            whole[own] = images
+            images = whole
         for name, change in self.augment.items():
             images = change(images, generator(self.seed, name, step, device=self.device))
-        return images, labels
+        return images[own] if self.ranks > 1 else images
+
+    def _total(self, step: int) -> int:
+        """Return the number of images of a step."""
+        last = step % self.per_epoch == self.per_epoch - 1
+        return len(self.images) - self.size * (self.per_epoch - 1) if last else self.size
+
+    def _bounds(self, total: int) -> tuple[int, int]:
+        return total * self.rank // self.ranks, total * (self.rank + 1) // self.ranks
+
+    def _own(self, order: Tensor) -> Tensor:
+        """Return the share of a batch; one image at least."""
+        begin, end = self._bounds(len(order))
+        return order[begin:end] if begin < end else order[min(begin, len(order) - 1) :][:1]
 
     def _orders(self, step: int) -> Iterator[Tensor]:
         """Give the images of each batch from a step on."""
@@ -54,7 +92,8 @@ class Batches:
         for epoch in count(first):
             drawn = generator(self.seed, "order", epoch)
             order = torch.randperm(len(self.images), generator=drawn)
-            yield from islice(order.to(self.images.labels.device).split(self.size), place, None)
+            batches = order.to(self.images.labels.device).split(self.size)
+            yield from map(self._own, islice(batches, place, None))
             place = 0
 
 

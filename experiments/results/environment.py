@@ -13,7 +13,7 @@ PACKAGES = ("xformopt", "torch", "hydra-core", "hydra-zen", "omegaconf")
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Return device, threads, versions and commit."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
         "device": name,
         "threads": torch.get_num_threads(),

@@ -1,6 +1,7 @@
 """From a config to the parts of a run: what it says is built here, and nowhere else."""
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -18,8 +19,9 @@ from experiments.run.calling import called
 from experiments.run.independent import independent
 from experiments.run.judging import EMA
 from experiments.run.listeners import observers_of
-from experiments.run.notes import TRAINING, name_of, of_batches, of_optimizer
+from experiments.run.notes import TRAINING, name_of, of_optimizer, of_trainer
 from experiments.run.parts import Parts
+from experiments.run.ranks import check_strategy, rank, ranks, replicated, shard
 from experiments.run.schedules import scheduler
 from experiments.run.state import State
 from experiments.run.trainer import Trainer
@@ -38,23 +40,26 @@ def build(cfg: DictConfig) -> Parts:
     """
     device = set_up(cfg.device, cfg.threads, cfg.seed)
     trainer: Trainer = instantiate(cfg.trainer)
+    check_strategy(trainer.strategy)
     task = _task(cfg)
     data = _data(cfg, task)
     data = data.to(device) if data else None
     batches = _batches(cfg, data, trainer, device)
     length = trainer.length(batches)
-    model, optimizer = independent(
-        lambda trained: _optimizer(cfg, trained), _model(cfg, task, data).to(device)
-    )
+    model = _model(cfg, task, data).to(device)
+    plain = copy.deepcopy(model) if trainer.strategy == "fsdp" else None
+    if plain is not None:
+        shard(model)
+    model, optimizer = independent(lambda trained: _optimizer(cfg, trained), model)
     if isinstance(model, Normalized):
         model.channels_last = trainer.channels_last
     if trainer.compile:
         model.compile()
-    if trainer.ema is not None and EMA in averages(optimizer):
-        raise Refused("trainer.ema", f"null beside a link of the name `{EMA}`", trainer.ema)
+    _check_averages(trainer, averages(optimizer))
     state = State(
         model=model,
         optimizer=optimizer,
+        plain=plain,
         scheduler=scheduler(optimizer, instantiate(cfg.schedule), length.steps),
         average=_average(model, trainer.ema),
         scaler=_scaler(trainer, optimizer, device),
@@ -66,12 +71,16 @@ def build(cfg: DictConfig) -> Parts:
         batches=batches,
         trainer=trainer,
         length=length,
-        observers=observers_of(task, data, trainer, _each(cfg.observers), pictures=cfg.pictures),
+        observers=observers_of(
+            task, data, trainer, {} if rank() else _each(cfg.observers), pictures=cfg.pictures
+        ),
         device=device,
+        seed=cfg.seed,
         state=state,
+        trained=replicated(model, trainer.strategy),
         notes=(
             *of_optimizer(cfg.optim.get("purpose", TRAINING), task, optimizer),
-            *of_batches(trainer, batches),
+            *of_trainer(trainer, batches),
         ),
     )
 
@@ -113,7 +122,7 @@ def _batches(
         if augment:
             raise Refused("augment", "[] for a task that reads no data", ", ".join(augment))
         return None
-    return Batches(data.train, trainer.size(), cfg.seed, device, augment)
+    return Batches(data.train, trainer.size(), cfg.seed, device, augment, (rank(), ranks()))
 
 
 def network(cfg: DictConfig) -> nn.Module:
@@ -176,11 +185,22 @@ def _scaler(trainer: Trainer, optimizer: Optimizer, device: torch.device) -> Gra
     if trainer.precision != "fp16":
         return None
     inner = [getattr(part, "inner_opt", part) for part in parts_of(optimizer).values()]
+    if trainer.strategy == "fsdp":
+        raise Refused("trainer.precision", "fp32 or bf16 under fsdp", trainer.precision)
     several = next((type(opt).__name__ for opt in inner if not evaluates_once(type(opt))), None)
     if several:
         rule = f"fp32 or bf16 under {several}, which may take several gradients a step"
         raise Refused("trainer.precision", rule, trainer.precision)
     return GradScaler(device.type)
+
+
+def _check_averages(trainer: Trainer, kept: Collection[str]) -> None:
+    """Refuse averages of weights that have the same name, or would have to be gathered."""
+    if trainer.ema is not None and EMA in kept:
+        raise Refused("trainer.ema", f"null beside a link of the name `{EMA}`", trainer.ema)
+    if trainer.strategy == "fsdp" and (trainer.ema is not None or kept):
+        rule = f"ddp beside an average of the weights, {EMA if trainer.ema else next(iter(kept))}"
+        raise Refused("trainer.strategy", rule, trainer.strategy)
 
 
 def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:

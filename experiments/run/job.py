@@ -14,10 +14,11 @@ from experiments.results.environment import environment
 from experiments.results.folder import RunFolder
 from experiments.results.summary import Summary
 from experiments.run.checkpoint import Checkpoints, Every, restore
-from experiments.run.judging import check_finite, judge, models, rates, with_weights
+from experiments.run.judging import check_finite, judge, models, rates, whole_models, with_weights
 from experiments.run.listening import Listening
 from experiments.run.loop import is_judged, train
 from experiments.run.parts import Parts
+from experiments.run.ranks import rank
 from experiments.run.watching import remarks
 from xformopt.optim import parts_of
 
@@ -64,7 +65,8 @@ def run(
 def _train(parts: Parts, listening: Listening, folder: RunFolder) -> None:
     """Train; tell of each event, and save checkpoints between the steps."""
     state, every = parts.state, parts.trainer.checkpoint_every
-    kept = Checkpoints(folder.path, Every.of(every), state.step) if every else None
+    keeps = every and rank() == 0 and state.plain is None
+    kept = Checkpoints(folder.path, Every.of(every), state.step) if keeps else None
     for event in train(parts):
         listening.on(event)
         if (
@@ -83,7 +85,7 @@ def _reached(parts: Parts) -> dict[str, dict[str, float]]:
     assert last is not None
     assert best is not None
     final = {"step": last.step, **last.metrics, **_tested(parts, models(parts.state))}
-    kept = with_weights(parts.state.model, best.weights)
+    kept = with_weights(parts.state.plain or parts.state.model, best.weights)
     return {
         "target": parts.state.target,
         "final": final,
@@ -126,7 +128,7 @@ def _run(parts: Parts, folder: RunFolder, summary: Summary) -> Run:
         batch=parts.batches.size if parts.batches else 0,
         folder=folder.path,
         model=parts.state.model,
-        models=lambda: models(parts.state),
+        models=lambda: whole_models(parts.state),
         rate=lambda: max(rates(parts.state.optimizer), default=0.0),
     )
 

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from experiments.data.batches import in_order
 from experiments.evaluation.clean import evaluating
 from experiments.run.parts import Parts
+from experiments.run.ranks import whole
 from experiments.run.state import State, Weights
 from experiments.run.stepping import precision
 from xformopt.optim import averages
@@ -49,10 +50,19 @@ def models(state: State) -> Iterator[tuple[str, nn.Module]]:
             yield link, model
 
 
+def whole_models(state: State) -> Iterator[tuple[str, nn.Module]]:
+    """Give the same, each with all of its weights; where they are sharded, on all ranks at once."""
+    if state.plain is None:
+        yield from models(state)
+    else:
+        state.plain.load_state_dict(whole(state.model.state_dict()))
+        yield "", state.plain
+
+
 def weights(state: State) -> dict[str, Weights]:
     """Return copies of the weights, and of each average of them."""
     return {
-        name: {key: value.detach().clone() for key, value in model.state_dict().items()}
+        name: {key: value.detach().clone() for key, value in whole(model.state_dict()).items()}
         for name, model in models(state)
     }
 

@@ -7,6 +7,7 @@ from experiments.observers.contract import Evaluated, Event, Stepped
 from experiments.run.ending import is_over, note_target
 from experiments.run.judging import check_finite, judge, models, weights
 from experiments.run.parts import Parts
+from experiments.run.ranks import of_first
 from experiments.run.state import Best, Judged, State
 from experiments.run.stepping import step
 from experiments.run.watching import watching
@@ -43,7 +44,7 @@ def _evaluated(parts: Parts, began: float) -> Evaluated:
     state = parts.state
     _mode(state, "eval")
     trained = {"loss": float(state.loss) / state.counted} if state.counted else {}
-    metrics = {**trained, **judge(parts, "valid", models(state))}
+    metrics = of_first({**trained, **judge(parts, "valid", models(state))})
     check_finite(metrics, state)
     state.loss, state.counted = 0.0, 0
     state.seconds = perf_counter() - began

@@ -1,5 +1,7 @@
 """What is said of a run before it begins."""
 
+from collections.abc import Iterator
+
 from torch.optim import Optimizer
 
 from experiments.data.batches import Batches
@@ -21,13 +23,13 @@ def name_of(task: Task, data: Data | None) -> str:
     return data.name if kind is Classification else f"{data.name}, {kind.__name__}"
 
 
-def of_batches(trainer: Trainer, batches: Batches | None) -> list[str]:
-    """Return what should be known of the batches."""
-    if batches is None or batches.size == trainer.batch_size:
-        return []
-    return [
-        f"`trainer.batch_size` is more than the {batches.size} images of train: all are one batch"
-    ]
+def of_trainer(trainer: Trainer, batches: Batches | None) -> Iterator[str]:
+    """Give what should be known of the batches, and of checkpoints."""
+    if batches and batches.size != trainer.batch_size:
+        size = f"the {batches.size} images of train"
+        yield f"`trainer.batch_size` is more than {size}: all are one batch"
+    if trainer.strategy == "fsdp" and trainer.checkpoint_every:
+        yield "`trainer.checkpoint_every`: under fsdp no checkpoint is saved; ddp does"
 
 
 def of_optimizer(purpose: str, task: Task, optimizer: Optimizer) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from experiments.data.batches import Batches
 from experiments.data.contract import Data
@@ -16,7 +17,10 @@ from experiments.tasks.contract import Task
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of a run, and the state that it starts from."""
+    """The parts of a run, and the state that it starts from.
+
+    `trained` is what is called in training: the model, or what several processes put around it.
+    """
 
     name: str
     task: Task
@@ -26,7 +30,9 @@ class Parts:
     length: Length
     observers: Mapping[str, Observer]
     device: torch.device
+    seed: int
     state: State
+    trained: nn.Module
     notes: tuple[str, ...]
 
     @property

@@ -31,14 +31,15 @@ class Best(Judged):
 class State:
     """What changes while a run goes on.
 
-    `average` is the model that `trainer.ema` keeps; `loss` is the sum over the `counted` steps
-    since the evaluation before, the `last`; `stale` is the number of evaluations since the `best`;
-    `target` is when the goal first came up to `trainer.target`; `scaler` scales float16 gradients
-    up.
+    `plain` is a model of the same shape, where the parameters of `model` are sharded; `average` is
+    the model that `trainer.ema` keeps; `scaler` scales float16 gradients up; `loss` is the sum over
+    the `counted` steps since the evaluation before, the `last`; `stale` is the number of
+    evaluations since the `best`; `target` is when the goal first came up to `trainer.target`.
     """
 
     model: nn.Module
     optimizer: Optimizer
+    plain: nn.Module | None = None
     scheduler: LRScheduler | None = None
     average: AveragedModel | None = None
     scaler: GradScaler | None = None

@@ -10,6 +10,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from experiments.run.parts import Parts
+from experiments.run.ranks import drawing_apart, mean
 
 DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 """What the precisions compute in, beside float32."""
@@ -22,7 +23,9 @@ def step(parts: Parts) -> None:
 
     def closure() -> Any:
         state.optimizer.zero_grad()
-        return _backward(parts, batch)
+        with drawing_apart(parts.seed, state.step):
+            loss = _backward(parts, batch)
+        return mean(loss)
 
     if state.scaler is None:
         loss: Any = state.optimizer.step(closure)
@@ -47,9 +50,10 @@ def precision(parts: Parts) -> AbstractContextManager[Any]:
 def _backward(parts: Parts, batch: Any) -> Tensor:
     """Leave the gradient of the loss of a batch; return the loss, over its pieces."""
     scaler, total = parts.state.scaler, torch.zeros((), device=parts.device)
+    weight = parts.batches.weight(parts.state.step) if parts.batches else 1.0
     for piece, share in _pieces(batch, parts.trainer.accumulate):
         with precision(parts):
-            loss = parts.task.loss(parts.state.model, piece) * share
+            loss = parts.task.loss(parts.trained, piece) * (share * weight)
         (loss if scaler is None else scaler.scale(loss)).backward()
         total = total + loss.detach()
     return total

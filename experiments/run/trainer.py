@@ -8,16 +8,23 @@ from hydra_zen import store
 from experiments.data.batches import Batches
 from experiments.observers.weights import KEPT, Kept
 from experiments.run.checkpoint import Every
+from experiments.run.ranks import Strategy
 from xformopt.refused import Refused, check_count
 
 Precision = Literal["fp32", "bf16", "fp16"]
 COUNTS = ("epochs", "steps", "eval_every")
+CHOICES = {
+    "checkpoint": KEPT,
+    "precision": get_args(Precision),
+    "strategy": get_args(Strategy),
+}
 WITHOUT_DATA: dict[str, Any] = {
     "epochs": None,
     "batch_size": None,
     "accumulate": 1,
     "channels_last": False,
     "precision": "fp32",
+    "strategy": "none",
 }
 """What a task without data has no use for, and how it must be left."""
 
@@ -51,6 +58,8 @@ class Trainer:
         compile: whether the model is compiled.
         accumulate: in so many pieces is a batch taken, whose gradients are added up.
         target: a figure of the goal; when it is first reached is noted.
+        strategy: none; or how several processes train one network: ddp, each has it whole, or
+            fsdp, each has a share of its parameters.
         end_at_target: whether the run ends there.
         patience: the run ends after so many evaluations that are no better than the best.
     """
@@ -68,6 +77,7 @@ class Trainer:
     accumulate: int = 1
     target: float | None = None
     end_at_target: bool = False
+    strategy: Strategy = "none"
     patience: int | None = None
 
     def __post_init__(self) -> None:
@@ -78,7 +88,7 @@ class Trainer:
             check_count("batch_size", self.batch_size)
         check_count("accumulate", self.accumulate)
         check_count("patience", self.patience, optional=True)
-        for key, known in (("checkpoint", KEPT), ("precision", get_args(Precision))):
+        for key, known in CHOICES.items():
             if getattr(self, key) not in known:
                 rule = f"{', '.join(known[:-1])} or {known[-1]}"
                 raise Refused(key, rule, getattr(self, key))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy
 import torch
 
+from experiments.run.ranks import local_device
 from xformopt.refused import Refused, check_count
 
 FOUND = torch.get_num_threads()
@@ -22,8 +23,10 @@ def set_up(device: str, threads: int | None, seed: int) -> torch.device:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
-    if found.type == "cuda":  # only there does it change anything, and it imports the compiler
+    if found.type == "cuda":
         torch.use_deterministic_algorithms(True, warn_only=True)
+    if found.index is not None:
+        torch.cuda.set_device(found)
     torch.set_num_threads(FOUND if threads is None else threads)
     random.seed(seed)
     numpy.random.seed(seed % 2**32)
@@ -39,14 +42,14 @@ def choose_device(name: str) -> torch.device:
         "cpu": True,
     }
     if name == "auto":
-        return torch.device(next(device for device, is_there in there.items() if is_there))
+        return local_device(next(device for device, is_there in there.items() if is_there))
     if name not in there:
         raise Refused("device", "auto, cpu, cuda or mps", name)
     if not there[name]:
         raise Refused(
             f"`device={name}`: no {name.upper()} device is there; use device=cpu or device=auto"
         )
-    return torch.device(name)
+    return local_device(name)
 
 
 def draws() -> dict[str, Any]:

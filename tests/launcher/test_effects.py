@@ -33,6 +33,7 @@ OTHER: dict[str, Any] = {
     "trainer.precision": "bf16",
     "trainer.target": 0.01,
     "trainer.patience": 1,
+    "trainer.strategy": "ddp",
     "mode": "constant",
     "task.goal": "loss",
     "data": {"_target_": "experiments.data.digits.digits"},

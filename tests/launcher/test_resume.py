@@ -50,7 +50,7 @@ def cut(monkeypatch: Any, step: int) -> Callable[[], None]:
     return lambda: monkeypatch.setattr(loop, "step", make)
 
 
-def run(cfg: Any, folder: Path, overrides: tuple[str, ...], *, resumes: bool = False) -> None:
+def run(cfg: Any, folder: Path, overrides: tuple[str, ...], *, resumes: Path | None = None) -> None:
     session = Session(wants_traceback=False)
     session.resumes = resumes
     reached = session.run(cfg.copy(), folder, overrides)
@@ -82,7 +82,7 @@ def goes_on(tmp_path: Path, monkeypatch: Any, clean_hydra: None) -> Callable[...
             run(cfg, parted, overrides)
         mend()
         saved: Any = OmegaConf.load(parted / "config.yaml")
-        run(saved, parted, (), resumes=True)
+        run(saved, parted, (), resumes=parted)
         expected, found = left(whole), left(parted)
         assert found.keys() == expected.keys()
         for key, value in expected.items():

@@ -1,0 +1,147 @@
+"""Several processes that train one network give what one process gives."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from experiments.data.augmentations import crop
+from experiments.data.batches import Batches
+from experiments.data.contract import Images
+
+ROOT = Path(__file__).parents[2]
+SHORT = ("model=mlp", "model.hidden=[16]", "trainer.epochs=1", "trainer.batch_size=48")
+OPTIM = ("optim=sgd_momentum", "augment=[crop]", "trainer.eval_every=9", "pictures=false")
+COMMAND = (*SHORT, *OPTIM)
+PARTS = '''
+import os, torch
+from torch import distributed
+from experiments import register
+from experiments.results.metric import Metric
+from experiments.tasks.classification import Classification
+
+@register.task
+class Together(Classification):
+    """Measures how far ranks are apart, and may break."""
+
+    choices = {}
+
+    def __init__(self):
+        super().__init__()
+        self.metrics, self.steps = (*self.metrics, Metric("apart")), 0
+
+    def loss(self, model, batch):
+        self.steps += 1
+        if self.steps == int(os.environ.get("BREAKS", 0)):
+            raise RuntimeError("it breaks")
+        return super().loss(model, batch)
+
+    def evaluate(self, model, batches):
+        own = torch.cat([p.detach().flatten() for p in model.parameters()])
+        first = own.clone()
+        distributed.broadcast(first, 0)
+        apart = (own - first).abs().max()
+        distributed.all_reduce(apart, distributed.ReduceOp.MAX)
+        return super().evaluate(model, batches) | {"apart": float(apart)}
+'''
+
+
+def started(folder: Path, *words: str, ranks: int = 2, **environment: str) -> Any:
+    starter = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--no-python"]
+    start = [*starter, sys.executable] if ranks > 1 else []
+    return subprocess.run(
+        [sys.executable, *start, "-m", "experiments", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{folder}", "OMP_NUM_THREADS": "1", **environment},
+    )
+
+
+def lines(folder: Path) -> list[dict[str, float]]:
+    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in found]
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: Any) -> Path:
+    folder = tmp_path_factory.mktemp("single")
+    done = started(folder, *COMMAND, "hydra.run.dir=run", ranks=1)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_give_what_one_gives(tmp_path: Path, single: Path, strategy: str):
+    done = started(tmp_path, *COMMAND, f"trainer.strategy={strategy}", "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    for found, expected in zip(lines(tmp_path / "run"), lines(single), strict=True):
+        assert found == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    for name in ("last", "best"):
+        weights = load_file(tmp_path / f"run/{name}.safetensors")
+        for key, value in load_file(single / f"{name}.safetensors").items():
+            torch.testing.assert_close(weights[key], value, rtol=1e-4, atol=1e-5)
+    assert done.stdout.count("digits  step 27/27") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_links_draw_alike_and_dropout_apart_also_when_resumed(tmp_path: Path):
+    (tmp_path / "together.py").write_text(PARTS)
+    words = (*COMMAND, "trust=together", "task=Together", "data=digits", "model.dropout=0.5")
+    random = ("optim/transforms=[gradient_noise,random_sparse]", "trainer.strategy=ddp")
+    command = (*words, *random, "trainer.checkpoint_every=4")
+    done = started(tmp_path, *command, "hydra.run.dir=whole")
+    assert done.returncode == 0, done.stderr
+    broken = started(tmp_path, *command, "hydra.run.dir=parted", BREAKS="15")
+    assert broken.returncode == 1
+    assert "RuntimeError: it breaks" in broken.stderr
+    again = started(tmp_path, f"resume={tmp_path}/parted", "trust=together")
+    assert again.returncode == 0, again.stderr
+    whole, parted = lines(tmp_path / "whole"), lines(tmp_path / "parted")
+    assert parted == whole
+    assert [line["valid_apart"] for line in whole] == [0.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("trainer.strategy=ddp",), "`trainer.strategy` must be none for a single process, got"),
+        (("trainer.strategy=dp",), "`trainer.strategy` must be none, ddp or fsdp, got 'dp'"),
+        (("task=beale", "trainer.strategy=ddp"), "`trainer.strategy` must be none"),
+    ],
+)
+def test_refuses(cli: Any, words: tuple[str, ...], said: str):
+    assert said in cli(*words).line
+
+
+def test_several_processes_without_a_strategy(cli: Any, monkeypatch: Any):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "`trainer.strategy` must be ddp or fsdp, where 2 processes run, got" in cli().line
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+def test_shares_make_up_the_batch(ranks: int):
+    """Of 37 images in batches of 12, the last batch is one image, which one rank alone has."""
+    pixels = torch.randint(256, (37, 1, 4, 4), dtype=torch.uint8)
+    images, device = Images(pixels, torch.arange(37)), torch.device("cpu")
+    augment = {"crop": lambda x, g: crop(x, g, padding=1)}
+    whole = Batches(images, 12, 0, device, augment)
+    shares = [Batches(images, 12, 0, device, augment, (rank, ranks)) for rank in range(ranks)]
+    for step in range(9):
+        expected, labels = whole.at(step)
+        parts = [(share.weight(step), *share.at(step)) for share in shares]
+        counted = [(some, classes) for weight, some, classes in parts if weight]
+        assert torch.equal(torch.cat([some for some, _ in counted]), expected)
+        assert torch.equal(torch.cat([classes for _, classes in counted]), labels)
+        assert all(len(some) for _, some, _ in parts)
+        mean = sum(weight * some.mean() for weight, some, _ in parts) / ranks
+        assert float(mean) == pytest.approx(float(expected.mean()))
