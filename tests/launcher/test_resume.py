@@ -251,18 +251,18 @@ def test_ten_kills(tmp_path: Path, task: str, optim: str):
     small = ("trainer.batch_size=32", "model.width=4", "data.valid=0.1", "pictures=false")
     command = [f"task={task}", optim, *short, *small]
     whole, parted = tmp_path / "whole", tmp_path / "parted"
-    began = time.monotonic()
     assert launched([*command, f"hydra.run.dir={whole}"]).wait() == 0
-    took = json.loads((whole / "summary.json").read_text())["seconds"]
-    start_up, drawn = time.monotonic() - began - took, random.Random(0)
-    for kill in range(KILLS):
+    step = json.loads((whole / "summary.json").read_text())["seconds"] / 200
+    drawn = random.Random(0)
+    for _ in range(KILLS):
         goes_on = (parted / "config.yaml").exists()
         where = f"hydra.run.dir={parted}"
         process = launched([f"resume={parted}"] if goes_on else [*command, where])
-        at = reached(parted)
-        while kill % 2 and reached(parted) == at and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(drawn.uniform(0, 0.05 * took + (0 if kill % 2 else start_up)))
+        for _ in range(drawn.randrange(3)):  # checkpoints that it makes, and a while
+            at = reached(parted)
+            while reached(parted) == at and process.poll() is None:
+                time.sleep(0.01)
+        time.sleep(drawn.uniform(0, 4 * step))
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
     assert launched([f"resume={parted}"]).wait() == 0
