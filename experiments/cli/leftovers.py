@@ -6,6 +6,7 @@ from hydra_zen import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch.optim import Optimizer
 
+from experiments.cli.command import MAY_BE_NULL
 from experiments.cli.schema import PARTS, arguments_of
 from xformopt.optim import RoutedOptimizer
 from xformopt.optim.leftovers import without_leftovers
@@ -15,11 +16,16 @@ INNER = "optim.inner"
 
 
 def drop_leftovers(cfg: DictConfig, overrides: Iterable[str]) -> None:
-    """Take out what nobody set, and the target that the command names does not take."""
+    """Take out what nobody set, and the target that the command names does not take.
+
+    A model or data set that takes any keyword is given none that was another's.
+    """
     keys = set(map(_key, overrides))
     for part in PARTS:
         if f"{part}._target_" in keys:
-            _drop(cfg[part], arguments_of(part, cfg[part]), part, keys)
+            known = arguments_of(part, cfg[part])
+            takes_any = () if part in MAY_BE_NULL else None
+            _drop(cfg[part], takes_any if known is None else known, part, keys)
     _drop_inner(cfg, keys)
     _drop_epochs(cfg, keys)
 
@@ -42,9 +48,11 @@ def _key(override: str) -> str:
 
 
 def _drop(node: DictConfig, taken: Iterable[str] | None, part: str, keys: set[str]) -> None:
+    below = [key.split(".") for key in keys if key.startswith(f"{part}.")]
+    named = {key[1] for key in below}
     with open_dict(node):
         for key in [str(k) for k in node if not str(k).startswith("_")]:
-            if taken is not None and key not in taken and f"{part}.{key}" not in keys:
+            if taken is not None and key not in taken and key not in named:
                 del node[key]
 
 

@@ -10,6 +10,7 @@ class Normalized(nn.Module):
     """Takes images in [0, 1], so that whoever changes them does so in pixel space.
 
     With `channels_last` the network is given them so in memory, by which convolutions are faster.
+    Of a network that answers with an object, as those of `transformers` do, `logits` are taken.
 
     >>> Normalized(nn.Flatten(), mean=[0.5], std=[0.25])(torch.ones(1, 1, 1, 2))
     tensor([[2., 2.]])
@@ -31,4 +32,5 @@ class Normalized(nn.Module):
         normalized = (images - self.mean) / self.std
         if self.channels_last:
             normalized = normalized.clone(memory_format=torch.channels_last)
-        return self.net(normalized)
+        answer = self.net(normalized)
+        return getattr(answer, "logits", answer)

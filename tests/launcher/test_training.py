@@ -53,6 +53,33 @@ class TestModels:
         assert not any(isinstance(m, torch.nn.Dropout) for m in mlp(torch.Size((2,)), 2))
 
 
+class TestForeignModels:
+    """A network of another package, by its name, with settings of its own."""
+
+    TRANSFORMER = (
+        "model._target_=transformers.AutoModelForImageClassification.from_config",
+        "+model.config._target_=transformers.AutoConfig.for_model",
+        "+model.config.model_type=vit",
+        "+model.config.image_size=8",
+        "+model.config.patch_size=4",
+        "+model.config.num_channels=1",
+        "+model.config.num_labels=10",
+        "+model.config.hidden_size=32",
+        "+model.config.num_hidden_layers=1",
+        "+model.config.num_attention_heads=2",
+        "+model.config.intermediate_size=32",
+    )
+
+    def test_trains_and_is_loaded(self, cli: Any):
+        run = cli(*self.TRANSFORMER, "trainer.steps=60", "pictures=false")
+        assert run.status == 0, run.err
+        assert run.metrics[-1]["valid_loss"] < run.metrics[0]["valid_loss"]
+        with pytest.raises(Refused, match=r"names `transformers\.AutoModelForImageClassifi"):
+            load_model(run.folder)
+        model = load_model(run.folder, trust=["transformers"])
+        assert model(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+
+
 class TestPrecision:
     @pytest.mark.parametrize("precision", ["bf16", "fp16"])
     def test_trains_as_well(self, cli: Any, precision: str):
