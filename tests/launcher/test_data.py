@@ -246,7 +246,8 @@ def local_hub(tmp_path: Path, monkeypatch: Any) -> Path:
 
 class TestHub:
     def test_the_preset_on_a_local_copy(self, cli: Any, local_hub: Path):
-        result = cli("data=cifar10", f"data.name={local_hub}", "augment=[crop,flip,cutout]", *QUICK)
+        bf16 = ("trainer.precision=bf16", "model.width=8", "augment=[crop,flip,cutout]")
+        result = cli("task=cifar10", f"data.name={local_hub}", *bf16, *QUICK)
         assert result.status == 0, result.err
         assert result.read("summary.json")["task"] == "cifar10"
         assert len(list((local_hub.parent / "cache/xformopt").iterdir())) == 1
