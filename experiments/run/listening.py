@@ -6,12 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from experiments.observers.contract import Event, Observer, Run
 from experiments.observers.files import Files
 from experiments.results.folder import save_traceback
 from experiments.results.summary import Summary
+from experiments.run.world import without_trace
 
 
 class Listening:
@@ -55,8 +54,7 @@ class Listening:
             self.files.end(replace(summary, notes=(*summary.notes, *self.notes)))
 
     def _each(self, tell: Callable[[str, Observer], Any]) -> None:
-        cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-        with torch.random.fork_rng(devices=cuda):
+        with without_trace():
             for name, observer in list(self.observers.items()):
                 try:
                     tell(name, observer)

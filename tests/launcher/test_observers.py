@@ -1,8 +1,10 @@
 """Observers hear what happens, and cannot fail a run; weights and pictures are theirs."""
 
+import random
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -10,9 +12,13 @@ from safetensors.torch import load_file
 from experiments.models.points import Points
 from experiments.observers.contract import Evaluated, Observer, Run, Stepped
 from experiments.observers.curves import Curves
+from experiments.observers.files import Files
 from experiments.observers.trajectories import DRAWN, SMOOTH, SNAPSHOTS, Trajectories
+from experiments.results.folder import RunFolder
 from experiments.results.metric import Metric
 from experiments.results.summary import Summary
+from experiments.run.listening import Listening
+from experiments.run.world import set_up
 
 SHORT = ["task=himmelblau", "trainer.steps=20", "task.starts=4"]
 DIGITS = ["trainer.epochs=4", "pictures=false"]
@@ -36,6 +42,27 @@ class Fails(Observer):
 
     def end(self, summary: Summary) -> None:
         self.fail("end")
+
+
+class Draws(Observer):
+    """Draws from each generator that others may draw from."""
+
+    def on(self, event: Any) -> None:
+        for draw in (torch.rand, numpy.random.rand, numpy.random.seed, random.seed):
+            draw(3)
+
+
+def test_what_one_draws_leaves_no_trace(tmp_path: Path):
+    def drawn(**observers: Observer) -> list[float]:
+        set_up("cpu", 1, seed=3)
+        listening = Listening(Files(RunFolder(tmp_path)), observers, tmp_path)
+        found = []
+        for step in range(3):
+            listening.on(Stepped(step))
+            found += [random.random(), numpy.random.rand(), float(torch.rand(()))]
+        return found
+
+    assert drawn() == drawn(draws=Draws())
 
 
 @pytest.mark.parametrize("at", ["start", "on", "end"])
