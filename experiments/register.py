@@ -15,7 +15,7 @@ from xformopt.refused import Refused
 
 Part = TypeVar("Part", bound=Callable[..., Any])
 
-MANY = ("task/metrics", "observers", "augment")
+MANY = ("task/metrics", "observers", "logger", "augment")
 """The groups of which several options may be chosen, in a list."""
 
 
@@ -79,6 +79,11 @@ def metric(mode: Mode, scale: Scale = "linear") -> Callable[[Part], Part]:
 def observer(part: Part) -> Part:
     """Register an observer: `'observers=[NAME]'`."""
     return _store(part, "observers")
+
+
+def logger(part: Part, name: str | None = None) -> Part:
+    """Register a tracker, an observer that tells another program: `'logger=[NAME]'`."""
+    return _store(part, "logger", **({"name": name} if name else {}))
 
 
 def _store(part: Part, group: str, **node: Any) -> Part:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from filelock import FileLock, Timeout
 
 from experiments.results import summary as summaries
@@ -79,6 +80,11 @@ class RunFolder:
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Return the figures of each evaluation of a run."""
     return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the config of a run, as it was resolved."""
+    return yaml.safe_load((folder / CONFIG).read_text())
 
 
 def save_traceback(folder: Path, error: BaseException, name: str = TRACEBACK) -> Path | None:

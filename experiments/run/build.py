@@ -72,7 +72,7 @@ def build(cfg: DictConfig) -> Parts:
         trainer=trainer,
         length=length,
         observers=observers_of(
-            task, data, trainer, {} if rank() else _each(cfg.observers), pictures=cfg.pictures
+            task, data, trainer, {} if rank() else _listening(cfg), pictures=cfg.pictures
         ),
         device=device,
         seed=cfg.seed,
@@ -83,6 +83,10 @@ def build(cfg: DictConfig) -> Parts:
             *of_trainer(trainer, batches),
         ),
     )
+
+
+def _listening(cfg: DictConfig) -> dict[str, dict[str, Any]]:
+    return {group: _each(cfg[group]) for group in ("observers", "logger")}
 
 
 def _task(cfg: DictConfig) -> Task:

@@ -14,22 +14,32 @@ from xformopt.refused import Refused
 
 
 def observers_of(
-    task: Task, data: Data | None, trainer: Trainer, own: Mapping[str, Any], *, pictures: bool
+    task: Task,
+    data: Data | None,
+    trainer: Trainer,
+    chosen: Mapping[str, Mapping[str, Any]],
+    *,
+    pictures: bool,
 ) -> dict[str, Observer]:
-    """Return all who listen, by name; a user's `own` have names that the launcher's have not."""
+    """Return all who listen, by name; those `chosen` of each group have names of their own."""
     ours: dict[str, Observer] = {"console": console()}
     if trainer.checkpoint != "none":
         ours["weights"] = Weights(trainer.checkpoint)
     if pictures:
         ours["curves"] = Curves()
         ours |= getattr(task, "observers", _none)(data)
-    for name, observer in own.items():
-        if name in {"files", "weights", *ours}:
-            raise Refused(f"observers.{name}", "of another name, which is the launcher's own", name)
-        if not all(callable(getattr(observer, method, None)) for method in ("start", "on", "end")):
-            rule = "an observer, with `start`, `on` and `end`"
-            raise Refused(f"observers.{name}", rule, observer)
-    return {**ours, **own}
+    for group, own in chosen.items():
+        for name, observer in own.items():
+            _check(f"{group}.{name}", name, observer, {"files", "weights", *ours})
+        ours |= own
+    return ours
+
+
+def _check(key: str, name: str, observer: Any, taken: set[str]) -> None:
+    if name in taken:
+        raise Refused(key, "of a name that no other observer has", name)
+    if not all(callable(getattr(observer, method, None)) for method in ("start", "on", "end")):
+        raise Refused(key, "an observer, with `start`, `on` and `end`", observer)
 
 
 def _none(data: Data | None) -> dict[str, Observer]:
