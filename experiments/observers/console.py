@@ -19,6 +19,8 @@ def console() -> Observer:
 class Lines(Observer):
     """Prints a plain line for an evaluation, for about twenty of them."""
 
+    draws = False
+
     def start(self, run: Run) -> None:
         """Start the clock."""
         self.run = run
@@ -42,6 +44,8 @@ class Lines(Observer):
 
 class Bar(Observer):
     """Draws a live bar with loss, goal, learning rate, speed and time left."""
+
+    draws = False
 
     def start(self, run: Run) -> None:
         """Show the bar."""

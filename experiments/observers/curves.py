@@ -19,6 +19,8 @@ TRAIN = "train"
 class Curves(Observer):
     """Draws `curves.png`: a panel a metric, on train, on valid, and of averages of the weights."""
 
+    draws = False
+
     def start(self, run: Run) -> None:
         """Note the run."""
         self.run = run

@@ -25,6 +25,8 @@ Answers = Callable[[nn.Module], tuple[Tensor, Tensor]]
 class Mistakes(Observer):
     """Draws `confusion.png`, and `worst.png`: the images that were taken most surely for others."""
 
+    draws = False
+
     def __init__(
         self, answers: Answers, pixels: Callable[[Tensor], Tensor], names: Sequence[str]
     ) -> None:

@@ -24,6 +24,8 @@ class Trajectories(Observer):
     from then on half as many are taken.
     """
 
+    draws = False
+
     def __init__(
         self,
         function: Callable[[Tensor], Tensor],

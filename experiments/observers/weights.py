@@ -16,6 +16,8 @@ class Weights(Observer):
     Averages of the weights stand beside them: `last_ema.safetensors`.
     """
 
+    draws = False
+
     def __init__(self, kept: Kept) -> None:
         """Choose which are kept."""
         self.kept = kept

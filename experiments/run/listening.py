@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ class Listening:
             self.files.end(replace(summary, notes=(*summary.notes, *self.notes)))
 
     def _each(self, tell: Callable[[str, Observer], Any]) -> None:
-        with without_trace():
+        draws = any(getattr(observer, "draws", True) for observer in self.observers.values())
+        with without_trace() if draws else nullcontext():
             for name, observer in list(self.observers.items()):
                 try:
                     tell(name, observer)
