@@ -60,7 +60,7 @@ BAD = {
     "+optim.inner.momentm=1": r"Adam has no setting `momentm` \(=1\)",
     "+optim.zzz=1": r"`optim.zzz`: nothing reads this key; there are: compile, grad_bias",
     "+trainer.zzz=1": r"`trainer.zzz`: nothing reads this key; there are: accumulate, batch_size",
-    "+foo=1": r"`foo`: nothing reads this key; there are: augment, data, device, model, obs",
+    "+foo=1": r"`foo`: nothing reads this key; there are: augment, data, device, logger, mod",
     "~optim": r"`optim` must be an option of the group `optim`, got None",
     "~optim.inner": r"`optim.inner`: it cannot be deleted",
     "optim.routes.x.lr=1": r"`optim.routes.x`: there is no such key; `\+optim.routes.x=…` adds it",
