@@ -3,7 +3,6 @@
 import struct
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -169,10 +168,6 @@ class TestTensorBoard:
         assert self.text(read, "status") == "finished"
 
 
-def installed(name: str) -> Any:
-    return pytest.mark.skipif(find_spec(name) is None, reason=f"{name} is not installed")
-
-
 @pytest.fixture
 def kept(cli: Any):
     """Run with a tracker, cut off and resumed; its numbers are those of a run without."""
@@ -191,7 +186,6 @@ def kept(cli: Any):
     return run
 
 
-@installed("trackio")
 def test_trackio(kept: Any, tmp_path: Path, monkeypatch: Any):
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     folder = kept("trackio", "logger.trackio.project=mine")
@@ -204,7 +198,6 @@ def test_trackio(kept: Any, tmp_path: Path, monkeypatch: Any):
     assert (last["final/step"], last["status"]) == (8, "finished")
 
 
-@installed("wandb")
 def test_wandb(kept: Any, tmp_path: Path):
     folder = kept("wandb", "logger.wandb.project=mine", f"logger.wandb.folder={tmp_path}/mine")
     assert not (folder / "wandb").exists()
@@ -240,8 +233,6 @@ def records(path: Path) -> Iterator[Any]:
             whole = b""
 
 
-@installed("mlflow")
-@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")
 def test_mlflow(kept: Any, tmp_path: Path):
     folder = kept("mlflow", "logger.mlflow.experiment=mine")
