@@ -6,13 +6,14 @@ from hydra_zen import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch.optim import Optimizer
 
-from experiments.cli.command import MAY_BE_NULL
 from experiments.cli.schema import PARTS, arguments_of
 from xformopt.optim import RoutedOptimizer
 from xformopt.optim.leftovers import without_leftovers
 from xformopt.refused import Refused
 
 INNER = "optim.inner"
+MADE_ANEW = ("data", "model")
+"""Parts of which another target shares no settings with the one before."""
 
 
 def drop_leftovers(cfg: DictConfig, overrides: Iterable[str]) -> None:
@@ -24,7 +25,7 @@ def drop_leftovers(cfg: DictConfig, overrides: Iterable[str]) -> None:
     for part in PARTS:
         if f"{part}._target_" in keys:
             known = arguments_of(part, cfg[part])
-            takes_any = () if part in MAY_BE_NULL else None
+            takes_any = () if part in MADE_ANEW else None
             _drop(cfg[part], takes_any if known is None else known, part, keys)
     _drop_inner(cfg, keys)
     _drop_epochs(cfg, keys)

@@ -62,7 +62,11 @@ def _store(saved: DictConfig, hydra: Any, chosen: Sequence[Any] = ()) -> str:
 def check_targets(saved: DictConfig, folder: Path, trusted: Iterable[str]) -> None:
     """Refuse what neither our store nor torch holds, nor a package that the command trusts."""
     known, packages = set(_stored()), {name.partition(".")[0] for name in trusted}
-    named = dict.fromkeys(_targets(OmegaConf.to_container(saved)))
+    held = OmegaConf.to_container(saved)
+    if "${" in str(held):
+        rule = f"`{folder / 'config.yaml'}` must hold values alone, and it has an interpolation, "
+        raise Refused(f"{rule}which could name anything; write out what stands behind `${{`")
+    named = dict.fromkeys(_targets(held))
     foreign = [t for t in named if t not in known and not _is_of_torch(t)]
     foreign = [t for t in foreign if t.partition(".")[0] not in packages]
     if foreign:

@@ -39,6 +39,7 @@ class Session:
         self.rerun: list[str] = []
         self.resumes: Path | None = None
         self.said: set[str] = set()
+        self.is_built = False
         self.status = 0
 
     def job(self, cfg: DictConfig) -> float | None:
@@ -65,7 +66,7 @@ class Session:
         if self.wants_traceback:
             traceback.print_exception(failed.error)
         who = f"rank {rank()}: " if rank() else ""
-        if not who or failed.status != WRONG_COMMAND:  # which all ranks refuse alike
+        if not who or self.is_built or failed.status != WRONG_COMMAND:  # or all ranks say the same
             print(f"error: {who}{job}{failed.line}", file=sys.stderr)
         self.status = 1 if job else failed.status
         return self.status
@@ -100,6 +101,7 @@ class Session:
             if optim:
                 check_appended(optim, overrides)
             parts = self._build(cfg, overrides)
+            folder.write_summary(summary)
             folder.write_config(OmegaConf.to_yaml(cfg, resolve=True))
         except Exception as error:
             failed = failure(error, cfg, folder.path)
@@ -113,6 +115,9 @@ class Session:
         if before.status == "finished":
             self._say(("the run is finished: nothing is left to do",))
             return before
+        if not checkpoint and not cfg.trainer.checkpoint_every:
+            rule = "a run with `trainer.checkpoint_every`, of which something is kept"
+            return failure(Refused("resume", rule, str(of.path), "`rerun=FOLDER` begins it anew"))
         said = f"the run goes on from {checkpoint.name if checkpoint else 'its beginning'}"
         self._say((said,))
         summary = Summary("running", cfg.seed, before.overrides)
@@ -131,7 +136,8 @@ class Session:
         summary: Summary,
         checkpoint: Path | None = None,
     ) -> Summary | Failure:
-        explained = cache(lambda error: failure(error, cfg, folder.path))
+        kept = None if rank() else folder.path  # that of another rank is thrown away
+        explained = cache(lambda error: failure(error, cfg, kept))
         try:
             summary = run(parts, folder, summary, lambda error: explained(error).line, checkpoint)
         except Exception as error:
@@ -149,6 +155,7 @@ class Session:
         if isinstance(optimizer, RoutedOptimizer):
             print(optimizer.describe())
         self._say(parts.notes)
+        self.is_built = True
         return parts
 
     def _say(self, notes: tuple[str, ...]) -> None:

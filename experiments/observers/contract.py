@@ -1,6 +1,7 @@
 """What a run gives out, and who may listen."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -17,7 +18,8 @@ class Run:
 
     `title` names the task and the optimizer; the run begins after the step `begin`, 0 unless it is
     resumed; a step is of `batch` images, 0 without data; `models` gives the model, named "", and
-    each average of its weights, by its name; `rate` the learning rate, the largest of several.
+    each average of its weights, by its name; `precision` the context in which it is called; `rate`
+    the learning rate, the largest of several. Sharded weights are those of the last evaluation.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Run:
     folder: Path
     model: nn.Module
     models: Callable[[], Iterable[tuple[str, nn.Module]]]
+    precision: Callable[[], AbstractContextManager[Any]]
     rate: Callable[[], float]
 
 

@@ -41,7 +41,8 @@ class Mistakes(Observer):
         """Draw what the last weights of a finished run answer."""
         if summary.status != "finished":
             return
-        logits, labels = (tensor.cpu() for tensor in self.answers(self.run.model))
+        with self.run.precision():
+            logits, labels = (tensor.cpu() for tensor in self.answers(self.run.model))
         self._draw_confusion(confusion(logits.argmax(1), labels, logits.shape[1]))
         self._draw_worst(logits, labels)
 

@@ -55,11 +55,12 @@ class RunFolder:
         replace(self.path / CONFIG, text)
 
     def keep_metrics(self, step: int) -> None:
-        """Leave the lines of a run up to a step, and none after it."""
+        """Leave the whole lines of a run up to a step, and none after it."""
         path = self.path / METRICS
         held = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        whole = [line for line in held if line.endswith(b"\n")]
         with aside(path) as unfinished:
-            unfinished.write_bytes(b"".join(x for x in held if json.loads(x)["step"] <= step))
+            unfinished.write_bytes(b"".join(x for x in whole if json.loads(x)["step"] <= step))
 
     def append_metrics(self, metrics: Mapping[str, float]) -> None:
         """Append a whole line to `metrics.jsonl` at once, so that a kill leaves none half."""

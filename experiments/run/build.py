@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from experiments.data.batches import Batches
 from experiments.data.contract import Data
 from experiments.models.normalized import Normalized
+from experiments.observers.contract import Observer
 from experiments.run.calling import called
 from experiments.run.independent import independent
 from experiments.run.judging import EMA
@@ -71,9 +72,7 @@ def build(cfg: DictConfig) -> Parts:
         batches=batches,
         trainer=trainer,
         length=length,
-        observers=observers_of(
-            task, data, trainer, {} if rank() else _listening(cfg), pictures=cfg.pictures
-        ),
+        observers={} if rank() else _observers(cfg, task, data, trainer),
         device=device,
         seed=cfg.seed,
         state=state,
@@ -85,8 +84,11 @@ def build(cfg: DictConfig) -> Parts:
     )
 
 
-def _listening(cfg: DictConfig) -> dict[str, dict[str, Any]]:
-    return {group: _each(cfg[group]) for group in ("observers", "logger")}
+def _observers(
+    cfg: DictConfig, task: Task, data: Data | None, trainer: Trainer
+) -> dict[str, Observer]:
+    chosen = {group: _each(cfg[group]) for group in ("observers", "logger")}
+    return observers_of(task, data, trainer, chosen, pictures=cfg.pictures)
 
 
 def _task(cfg: DictConfig) -> Task:

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from experiments.results.folder import aside, synced
-from experiments.run.state import Best, Judged, State, Weights
+from experiments.run.ranks import ranks
+from experiments.run.state import Best, Judged, State, Weights, copied
 from experiments.run.world import draws, set_draws
 from xformopt.refused import Refused
 
@@ -74,9 +75,9 @@ class Checkpoints:
                 synced(path)
         synced(self.folder)
         self.saved, self.time = state.step, perf_counter()
-        for path in self.folder.iterdir():
+        for path in self.folder.glob(f"{STEP}*"):
             if path.name != f"{STEP}{state.step}":
-                shutil.rmtree(path)
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def found(folder: Path) -> Path | None:
@@ -87,8 +88,10 @@ def found(folder: Path) -> Path | None:
 
 def restore(checkpoint: Path, state: State, device: torch.device) -> dict[str, Any]:
     """Put a state where a checkpoint was; return the states of observers."""
-    places = {place: str(device) for place in ("cuda:0", "mps:0")}
+    places = {place: str(device) for place in ("cuda:0", "mps", "mps:0")}
     held = torch.load(checkpoint / REST, map_location=places, weights_only=True)
+    if held["ranks"] != ranks():
+        raise Refused("resume", f"with as many processes as before, {held['ranks']}", ranks())
     state.model.load_state_dict(load_file(checkpoint / "model.safetensors", str(device)))
     if state.average is not None:
         state.average.load_state_dict(load_file(checkpoint / "average.safetensors", str(device)))
@@ -108,22 +111,15 @@ def restore(checkpoint: Path, state: State, device: torch.device) -> dict[str, A
 
 def _weights(state: State) -> Iterator[tuple[str, Weights]]:
     """Give what is saved as safetensors, which may share no memory."""
-    yield "model", _copied(state.model.state_dict())
+    yield "model", copied(state.model.state_dict())
     if state.average is not None:
-        yield "average", _copied(state.average.state_dict())
+        yield "average", copied(state.average.state_dict())
     for name, weights in (state.best.weights if state.best else {}).items():
         yield _best(name).removesuffix(".safetensors"), weights
 
 
 def _best(name: str) -> str:
     return f"{'_'.join(filter(None, ('best', name)))}.safetensors"
-
-
-def _copied(weights: Weights) -> Weights:
-    return {
-        key: value.detach().clone(memory_format=torch.contiguous_format)
-        for key, value in weights.items()
-    }
 
 
 def _rest(state: State) -> dict[str, Any]:
@@ -139,4 +135,5 @@ def _rest(state: State) -> dict[str, Any]:
         "best": {"step": best.step, "metrics": best.metrics},
         "kept": [*best.weights],
         "draws": draws(),
+        "ranks": ranks(),
     }

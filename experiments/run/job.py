@@ -19,6 +19,7 @@ from experiments.run.listening import Listening
 from experiments.run.loop import is_judged, train
 from experiments.run.parts import Parts
 from experiments.run.ranks import rank
+from experiments.run.stepping import precision
 from experiments.run.watching import remarks
 from xformopt.optim import parts_of
 
@@ -127,7 +128,8 @@ def _run(parts: Parts, folder: RunFolder, summary: Summary) -> Run:
         steps=parts.length.steps,
         batch=parts.batches.size if parts.batches else 0,
         folder=folder.path,
-        model=parts.state.model,
+        model=parts.state.plain or parts.state.model,
+        precision=lambda: precision(parts),
         models=lambda: whole_models(parts.state),
         rate=lambda: max(rates(parts.state.optimizer), default=0.0),
     )

@@ -13,7 +13,7 @@ from experiments.data.batches import in_order
 from experiments.evaluation.clean import evaluating
 from experiments.run.parts import Parts
 from experiments.run.ranks import whole
-from experiments.run.state import State, Weights
+from experiments.run.state import State, Weights, copied
 from experiments.run.stepping import precision
 from xformopt.optim import averages
 
@@ -50,21 +50,20 @@ def models(state: State) -> Iterator[tuple[str, nn.Module]]:
             yield link, model
 
 
-def whole_models(state: State) -> Iterator[tuple[str, nn.Module]]:
-    """Give the same, each with all of its weights; where they are sharded, on all ranks at once."""
-    if state.plain is None:
-        yield from models(state)
-    else:
+def gather(state: State) -> None:
+    """Bring sharded weights together in the plain model, on all ranks at once."""
+    if state.plain is not None:
         state.plain.load_state_dict(whole(state.model.state_dict()))
-        yield "", state.plain
+
+
+def whole_models(state: State) -> Iterator[tuple[str, nn.Module]]:
+    """Give the same for one rank to use; where weights are sharded, as they were last gathered."""
+    yield from models(state) if state.plain is None else [("", state.plain)]
 
 
 def weights(state: State) -> dict[str, Weights]:
     """Return copies of the weights, and of each average of them."""
-    return {
-        name: {key: value.detach().clone() for key, value in whole(model.state_dict()).items()}
-        for name, model in models(state)
-    }
+    return {name: copied(model.state_dict()) for name, model in whole_models(state)}
 
 
 def with_weights(model: nn.Module, kept: dict[str, Weights]) -> Iterator[tuple[str, nn.Module]]:

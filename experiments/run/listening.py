@@ -4,8 +4,11 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from experiments.observers.contract import Event, Observer, Run
 from experiments.observers.files import Files
@@ -72,5 +75,8 @@ class Listening:
 
 
 def _state_of(observer: Observer) -> dict[str, Any]:
-    """Return the state of an observer, which need not have one."""
-    return getattr(observer, "state_dict", dict)()
+    """Return the state of an observer, which need not have one, as a checkpoint gives it back."""
+    file = BytesIO()
+    torch.save(getattr(observer, "state_dict", dict)(), file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)

@@ -5,7 +5,7 @@ from time import perf_counter
 
 from experiments.observers.contract import Evaluated, Event, Stepped
 from experiments.run.ending import is_over, note_target
-from experiments.run.judging import check_finite, judge, models, weights
+from experiments.run.judging import check_finite, gather, judge, models, weights
 from experiments.run.parts import Parts
 from experiments.run.ranks import of_first
 from experiments.run.state import Best, Judged, State
@@ -46,6 +46,7 @@ def _evaluated(parts: Parts, began: float) -> Evaluated:
     trained = {"loss": float(state.loss) / state.counted} if state.counted else {}
     metrics = of_first({**trained, **judge(parts, "valid", models(state))})
     check_finite(metrics, state)
+    gather(state)
     state.loss, state.counted = 0.0, 0
     state.seconds = perf_counter() - began
     note_target(parts, metrics)

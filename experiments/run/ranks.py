@@ -20,12 +20,12 @@ HOW = "`torchrun --nproc-per-node=2 -m experiments trainer.strategy=ddp …` sta
 
 def rank() -> int:
     """Return the number of this process; the first, 0, shows and keeps what a run gives."""
-    return int(os.environ.get("RANK", "0"))
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
 def ranks() -> int:
     """Return the number of processes of a run."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def local_device(name: str) -> torch.device:

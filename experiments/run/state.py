@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
@@ -53,3 +54,9 @@ class State:
     target: dict[str, float] = field(default_factory=dict)
     watched: dict[str, bool] = field(default_factory=dict)
     """Whether a link has changed anything at the steps that were looked at."""
+
+
+def copied(weights: Weights) -> Weights:
+    """Return weights that share no memory, and are laid out as files hold them."""
+    layout = torch.contiguous_format
+    return {key: value.detach().clone(memory_format=layout) for key, value in weights.items()}

@@ -10,7 +10,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from experiments.run.parts import Parts
-from experiments.run.ranks import drawing_apart, mean
+from experiments.run.ranks import drawing_apart, mean, ranks
 
 DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 """What the precisions compute in, beside float32."""
@@ -69,11 +69,18 @@ def _scaled(scaler: GradScaler, optimizer: Optimizer) -> bool:
 
 
 def _pieces(batch: Any, count: int) -> Iterator[tuple[Any, float]]:
-    """Give a batch in pieces, and their shares of it."""
+    """Give a batch in so many pieces, and their shares of it.
+
+    Where there are fewer images, pieces are left out; of several ranks, which must go together, one
+    gives an image again, with a share of 0.
+    """
     if count == 1:
         yield batch, 1.0
         return
     images, labels = batch
-    size = -(-len(labels) // count)
-    for some, classes in zip(images.split(size), labels.split(size), strict=True):
-        yield (some, classes), len(classes) / len(labels)
+    total = len(labels)
+    for i in range(count):
+        begin, end = total * i // count, total * (i + 1) // count
+        if begin < end or ranks() > 1:
+            piece = slice(begin, max(end, begin + 1))
+            yield (images[piece], labels[piece]), (end - begin) / total

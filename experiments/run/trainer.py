@@ -49,7 +49,7 @@ class Trainer:
         batch_size: the number of images of a step.
         eval_every: steps between evaluations; None: an epoch, or a hundredth of a run without data.
         ema: the decay of an average of the weights, which is judged beside them; None: no average.
-        checkpoint: which weights are kept as files: none, last, best or both.
+        checkpoint: which weights are kept as files of their own: none, last, best or both.
         checkpoint_every: steps, as 200, or seconds, as '30s', after which all that the run needs to
             go on is saved, and at the end; None: nothing is.
         precision: what the model computes in: fp32, bf16, or fp16 with scaled gradients.

@@ -18,7 +18,12 @@ def watching(state: State) -> AbstractContextManager[None]:
 
 
 def remarks(state: State) -> list[str]:
-    """Return a line for each link that changed nothing at any step that was looked at."""
+    """Return a line for each link that changed nothing at any step that was looked at.
+
+    Of sharded parameters each rank sees its share alone, so that nothing is said.
+    """
+    if state.plain is not None:
+        return []
     looked = state.step.bit_length()
     return [
         f"the link `{name}` changed nothing, at none of the {looked} steps that were looked at"

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from experiments import register
 from experiments.data.batches import Batch, in_order
 from experiments.data.contract import Data
+from experiments.data.taking import in_memory
 from experiments.evaluation.clean import evaluating, outputs
 from experiments.evaluation.metrics import accuracy, loss
 from experiments.observers.contract import Observer
@@ -62,8 +63,11 @@ class Classification(Task):
             with evaluating(model):
                 return outputs(model, in_order(data.test, device))
 
-        drawn = Mistakes(answers, lambda chosen: data.test.part(chosen).pixels, data.names)
-        return {"mistakes": drawn}
+        def pixels(chosen: Tensor) -> Tensor:
+            held = data.test.part(chosen).pixels
+            return held if isinstance(held, Tensor) else in_memory(held)
+
+        return {"mistakes": Mistakes(answers, pixels, data.names)}
 
 
 register.task(Classification, name="classification")

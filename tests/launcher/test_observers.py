@@ -1,6 +1,7 @@
 """Observers hear what happens, and cannot fail a run; weights and pictures are theirs."""
 
 import random
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,7 @@ class TestTrajectories:
             folder=tmp_path,
             model=points,
             models=lambda: (),
+            precision=nullcontext,
             rate=lambda: 0.1,
         )
         drawn.start(run)

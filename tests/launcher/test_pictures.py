@@ -1,5 +1,6 @@
 """What a run shows: its bar, its curves, and what its network takes for what."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,6 +47,7 @@ def run_in(folder: Path) -> Run:
         folder=folder,
         model=nn.Identity(),
         models=lambda: (),
+        precision=nullcontext,
         rate=lambda: 0.1,
     )
 

@@ -17,8 +17,9 @@ from experiments.data.contract import Images
 
 ROOT = Path(__file__).parents[2]
 SHORT = ("model=mlp", "model.hidden=[16]", "trainer.epochs=1", "trainer.batch_size=48")
+PIECES = "trainer.accumulate=5"
 OPTIM = ("optim=sgd_momentum", "augment=[crop]", "trainer.eval_every=9", "pictures=false")
-COMMAND = (*SHORT, *OPTIM)
+COMMAND = (*SHORT, *OPTIM, PIECES)
 PARTS = '''
 import os, torch
 from torch import distributed
@@ -34,21 +35,27 @@ class Together(Classification):
 
     def __init__(self):
         super().__init__()
-        self.metrics, self.steps = (*self.metrics, Metric("apart")), 0
+        self.metrics = (*self.metrics, Metric("apart"), Metric("drawn"))
+        self.steps, self.drawn = 0, torch.zeros(1)
 
     def loss(self, model, batch):
         self.steps += 1
-        if self.steps == int(os.environ.get("BREAKS", 0)):
+        if self.steps == int(os.environ.get("BREAKS", 0)) and distributed.get_rank() == 1:
             raise RuntimeError("it breaks")
+        self.drawn = torch.rand(1)
         return super().loss(model, batch)
 
     def evaluate(self, model, batches):
         own = torch.cat([p.detach().flatten() for p in model.parameters()])
+        found = {"apart": self.spread(own), "drawn": self.spread(self.drawn)}
+        return super().evaluate(model, batches) | found
+
+    def spread(self, own):
         first = own.clone()
         distributed.broadcast(first, 0)
         apart = (own - first).abs().max()
         distributed.all_reduce(apart, distributed.ReduceOp.MAX)
-        return super().evaluate(model, batches) | {"apart": float(apart)}
+        return float(apart)
 '''
 
 
@@ -101,14 +108,15 @@ def test_links_draw_alike_and_dropout_apart_also_when_resumed(tmp_path: Path):
     command = (*words, *random, "trainer.checkpoint_every=4")
     done = started(tmp_path, *command, "hydra.run.dir=whole")
     assert done.returncode == 0, done.stderr
-    broken = started(tmp_path, *command, "hydra.run.dir=parted", BREAKS="15")
+    broken = started(tmp_path, *command, "hydra.run.dir=parted", BREAKS="75")
     assert broken.returncode == 1
-    assert "RuntimeError: it breaks" in broken.stderr
+    assert "error: rank 1: RuntimeError: it breaks; raised at " in broken.stderr
     again = started(tmp_path, f"resume={tmp_path}/parted", "trust=together")
     assert again.returncode == 0, again.stderr
     whole, parted = lines(tmp_path / "whole"), lines(tmp_path / "parted")
     assert parted == whole
     assert [line["valid_apart"] for line in whole] == [0.0] * 4
+    assert all(line["valid_drawn"] for line in whole[1:])
 
 
 @pytest.mark.parametrize(
@@ -124,7 +132,7 @@ def test_refuses(cli: Any, words: tuple[str, ...], said: str):
 
 
 def test_several_processes_without_a_strategy(cli: Any, monkeypatch: Any):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("experiments.run.ranks.ranks", lambda: 2)
     assert "`trainer.strategy` must be ddp or fsdp, where 2 processes run, got" in cli().line
 
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from experiments.cli.store import fill_store
 from experiments.results.summary import Summary
 from experiments.run import checkpoint, loop
 from experiments.run.checkpoint import Every
+from experiments.run.state import State
 from tests.test_configs import composed
 from xformopt import recipes
 from xformopt.refused import Refused
@@ -65,6 +68,8 @@ def left(folder: Path) -> dict[str, Any]:
     return {
         "lines": [{k: v for k, v in line.items() if k != "seconds"} for line in lines],
         **{key: summary[key] for key in ("status", "final", "best", "overrides", "transforms")},
+        "notes": [note for note in summary["notes"] if "the run goes on" not in note],
+        "target": {k: v for k, v in summary["target"].items() if k != "seconds"},
         **{str(path.relative_to(folder)): path.read_bytes() for path in files},
     }
 
@@ -105,14 +110,21 @@ def test_every_recipe(goes_on: Any, recipe: str):
         ("optim/inner=adamw", RANDOM, "optim.transforms.top_q.dq=0.1"),
         ("optim=muon", "trainer.precision=bf16"),
         ("trainer.precision=fp16", "trainer.accumulate=2"),
-        ("trainer.ema=0.9", "schedule=one_cycle", "trainer.patience=2"),
+        ("trainer.ema=0.9", "schedule=one_cycle", "trainer.target=0.05"),
+        ("trainer.patience=2", "optim.inner.lr=0"),
         ("optim.inner._target_=schedulefree.AdamWScheduleFree",),
-        ("augment=[crop,flip]", "trainer.target=0.2"),
+        ("augment=[crop,flip]", "trainer.steps=9"),
     ],
     ids=lambda more: more[0].partition("=")[2],
 )
 def test_drawn_numbers_averages_and_precisions(goes_on: Any, more: tuple[str, ...]):
-    goes_on(*DROPOUT, *more)
+    goes_on(*DROPOUT, *more, at=3)
+
+
+def test_all_of_a_state_is_saved():
+    kept = {*checkpoint.COUNTERS, *checkpoint.KEEPERS}
+    apart = {"model", "average", "last", "best"}  # weights, and figures
+    assert kept | apart | {"plain"} == {field.name for field in fields(State)}
 
 
 @pytest.mark.parametrize("at", [0, 2, 3, 4, 7])
@@ -134,7 +146,15 @@ def test_images_that_are_read_by_workers(goes_on: Any, tmp_path: Path):
         pixels = drawn.integers(0, 256, (8, 8, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
     where = (f"data.root={tmp_path}/images", "data.size=8", "data.gib=0", "data.workers=1")
-    goes_on("task=classification", "data=imagefolder", *where, *DROPOUT, "trainer.batch_size=4")
+    found = goes_on(
+        "task=classification",
+        "data=imagefolder",
+        *where,
+        *DROPOUT,
+        "trainer.batch_size=4",
+        "pictures=true",
+    )
+    assert "worst.png" in found
 
 
 class TestCheckpoint:
@@ -163,6 +183,30 @@ class TestCheckpoint:
         for name in ("step_9", "step_10", "step_11.part"):
             (tmp_path / "checkpoints" / name).mkdir(parents=True)
         assert checkpoint.found(tmp_path) == tmp_path / "checkpoints/step_10"
+
+    def test_leaves_alone_what_is_not_its_own(self, cli: Any, monkeypatch: Any):
+        mend = cut(monkeypatch, 5)
+        folder = cli(*MLP).folder
+        mend()
+        mine = folder / "checkpoints/mine"
+        mine.write_text("mine")
+        assert cli(f"resume={folder}").status == 0
+        assert mine.read_text() == "mine"
+
+    def test_of_weights_in_another_layout(self, cli: Any):
+        target = f"model._target_={__name__}.across"
+        run = cli("task=classification", "data=digits", target, *LONG, "pictures=false")
+        assert run.status == 0, run.err
+        assert (run.folder / "checkpoints/step_8/best.safetensors").exists()
+
+
+def across(shape: Any, classes: int) -> torch.nn.Module:
+    """A network whose convolution lies channels last."""
+    first, second = torch.nn.Conv2d(1, 8, 3, padding=1), torch.nn.Conv2d(8, 8, 3)
+    second.weight.data = second.weight.data.contiguous(memory_format=torch.channels_last)
+    return torch.nn.Sequential(
+        first, second, torch.nn.Flatten(), torch.nn.Linear(8 * 6 * 6, classes)
+    )
 
 
 class TestCommand:
@@ -202,6 +246,37 @@ class TestCommand:
         line = cli(f"resume={tmp_path}").line
         assert "`resume` must be the folder of a run, which holds a `config.yaml`, got" in line
 
+    @pytest.mark.parametrize("resolver", ["oc.create", "oc.decode"])
+    def test_interpolations_are_refused(self, cli: Any, resolver: str):
+        folder = cli(*MLP).folder
+        config = folder / "config.yaml"
+        hidden = f"schedule: ${{{resolver}:{{_target_:torch.hub.load}}}}\n"
+        config.write_text(config.read_text().replace("schedule:\n", f"{hidden}other:\n"))
+        for word in ("resume", "rerun"):
+            assert (
+                "must hold values alone, and it has an interpolation"
+                in cli(f"{word}={folder}").line
+            )
+
+    def test_is_refused_where_nothing_was_kept(self, cli: Any, monkeypatch: Any):
+        mend = cut(monkeypatch, 5)
+        folder = cli(*MLP, "trainer.checkpoint_every=null").folder
+        mend()
+        before = (folder / "metrics.jsonl").read_text()
+        line = cli(f"resume={folder}").line
+        assert "`resume` must be a run with `trainer.checkpoint_every`, of which something" in line
+        assert (folder / "metrics.jsonl").read_text() == before
+
+    def test_with_another_number_of_processes(self, cli: Any, monkeypatch: Any):
+        mend = cut(monkeypatch, 5)
+        folder = cli(*MLP).folder
+        mend()
+        monkeypatch.setattr(checkpoint, "ranks", lambda: 2)
+        assert (
+            "`resume` must be with as many processes as before, 1, got 2"
+            in cli(f"resume={folder}").line
+        )
+
     def test_foreign_targets_are_refused_before_they_are_imported(self, cli: Any):
         folder = cli(*MLP).folder
         config = folder / "config.yaml"
@@ -239,6 +314,21 @@ def test_observers_go_on(goes_on: Any):
     assert len(Remembers.seen) == 8 + 5
 
 
+class Odd(Remembers):
+    """Its state is none that a checkpoint may hold."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": np.float64(1)}
+
+
+def test_an_odd_state_is_reported_and_not_saved(cli: Any, monkeypatch: Any):
+    mend = cut(monkeypatch, 5)
+    run = cli(*MLP, f"+observers.odd._target_={__name__}.Odd")
+    mend()
+    assert "the observer `odd` failed and hears no more: UnpicklingError" in run.err
+    assert cli(f"resume={run.folder}", f"trust={__name__}").status == 0
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("task", ["digits", "fashion_mnist"])
@@ -250,25 +340,29 @@ def test_ten_kills(tmp_path: Path, task: str, optim: str):
     short = ("trainer.steps=200", "trainer.eval_every=40", "trainer.checkpoint_every=4")
     small = ("trainer.batch_size=32", "model.width=4", "data.valid=0.1", "pictures=false")
     command = [f"task={task}", optim, *short, *small]
-    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    whole = tmp_path / "whole"
+    began = time.monotonic()
     assert launched([*command, f"hydra.run.dir={whole}"]).wait() == 0
-    step = json.loads((whole / "summary.json").read_text())["seconds"] / 200
-    drawn = random.Random(0)
-    for _ in range(KILLS):
-        goes_on = (parted / "config.yaml").exists()
-        where = f"hydra.run.dir={parted}"
-        process = launched([f"resume={parted}"] if goes_on else [*command, where])
-        for _ in range(drawn.randrange(3)):  # checkpoints that it makes, and a while
-            at = reached(parted)
-            while reached(parted) == at and process.poll() is None:
-                time.sleep(0.01)
-        time.sleep(drawn.uniform(0, 4 * step))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
-    assert launched([f"resume={parted}"]).wait() == 0
-    expected, found = left(whole), left(parted)
-    assert {k: found.get(k) for k in expected} == expected
-    assert found.keys() == expected.keys()
+    took, drawn, kills = time.monotonic() - began, random.Random(f"{task} {optim}"), 0
+    for attempt in range(KILLS):  # a run that is killed until it ends; another, if that is too soon
+        parted = tmp_path / f"parted{attempt}"
+        status = -signal.SIGKILL
+        while status == -signal.SIGKILL:
+            goes_on = (parted / "config.yaml").exists()
+            where = f"hydra.run.dir={parted}"
+            process = launched([f"resume={parted}"] if goes_on else [*command, where])
+            if kills < KILLS:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(drawn.uniform(0, took))
+                process.send_signal(signal.SIGKILL)
+            status = process.wait()
+            kills += status == -signal.SIGKILL
+        assert status == 0
+        expected, found = left(whole), left(parted)
+        assert {k: found.get(k) for k in expected} == expected
+        assert found.keys() == expected.keys()
+        if kills == KILLS:
+            return
 
 
 def launched(words: list[str]) -> subprocess.Popen[bytes]:
@@ -278,8 +372,3 @@ def launched(words: list[str]) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-
-
-def reached(folder: Path) -> str:
-    kept = checkpoint.found(folder)
-    return kept.name if kept else ""
