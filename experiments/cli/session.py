@@ -119,10 +119,10 @@ class Session:
             rule = "a run with `trainer.checkpoint_every`, of which something is kept"
             return failure(Refused("resume", rule, str(of.path), "`rerun=FOLDER` begins it anew"))
         said = f"the run goes on from {checkpoint.name if checkpoint else 'its beginning'}"
-        self._say((said,))
         summary = Summary("running", cfg.seed, before.overrides)
         try:
             parts = self._build(cfg, before.overrides)
+            self._say((said,))
             parts = replace(parts, notes=(*parts.notes, said))
         except Exception as error:
             return failure(error, cfg, folder.path)

@@ -60,5 +60,5 @@ def _folder(word: str, arguments: Sequence[str]) -> Path | None:
         raise Refused(word, "given once", named)
     path = Path(named[0])
     if not (path / "config.yaml").is_file():
-        raise Refused(word, "the folder of a run, which holds a `config.yaml`", str(path))
+        raise Refused(word, "the folder of a run, which holds a `config.yaml`", named[0])
     return path

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -36,9 +37,14 @@ def npz(
     path = Path(file).expanduser()
     if not path.is_file():
         raise Refused("file", "a file that is there", str(path))
-    with np.load(path, allow_pickle=False) as arrays:
-        parts = {part: _part(arrays, keys) for part, keys in NAMES.items()}
-        there = sorted(arrays)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            parts = {part: _part(arrays, keys) for part, keys in NAMES.items()}
+            there = sorted(arrays)
+    except (BadZipFile, EOFError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, Refused):
+            raise
+        raise Refused("file", "a .npz file of arrays of numbers", str(path)) from error
     held = {part: images for part, images in parts.items() if images}
     if "train" not in held:
         wanted = " or ".join("`{}` and `{}`".format(*pair) for pair in NAMES["train"])
@@ -50,7 +56,11 @@ def _part(arrays: Mapping[str, Any], keys: tuple[tuple[str, str], ...]) -> Image
     for images, labels in keys:
         if images in arrays and labels in arrays:
             classes = torch.from_numpy(arrays[labels]).long().flatten()
-            return Images(_channels_first(images, arrays[images]), classes)
+            pixels = _channels_first(images, arrays[images])
+            if len(classes) != len(pixels):
+                many = f"as many as there are `{images}`, {len(pixels)}"
+                raise Refused(labels, many, len(classes))
+            return Images(pixels, classes)
     return None
 
 

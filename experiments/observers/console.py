@@ -7,6 +7,9 @@ from experiments.observers.contract import Evaluated, Event, Observer, Run
 from experiments.results.summary import Summary
 from experiments.results.words import as_words
 
+WIDE = 100
+"""A terminal of so many columns has room for the learning rate beside the bar."""
+
 LINES = 20
 """The number of plain lines that a run prints, about."""
 
@@ -54,7 +57,7 @@ class Bar(Observer):
         self.run = run
         self.bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=12),
             TextColumn("{task.completed}/{task.total}"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[rate]}"),
@@ -73,7 +76,9 @@ class Bar(Observer):
             shown = as_words({name: event.metrics[name] for name in names})
             self.bar.update(self.task, metrics=shown)
         else:
-            rate = f"lr {self.run.rate():.3g}  {speed(self.run, event.step, self.began)}"
+            rate = speed(self.run, event.step, self.began)
+            if self.bar.console.width >= WIDE:
+                rate = f"lr {self.run.rate():.3g}  {rate}"
             self.bar.update(self.task, completed=event.step, rate=rate)
 
     def end(self, summary: Summary) -> None:

@@ -16,6 +16,10 @@ from experiments.results.summary import Summary
 from xformopt.refused import Refused
 
 METRICS, CONFIG, TRACEBACK, LOCK = "metrics.jsonl", "config.yaml", "traceback.txt", ".lock"
+UMASK = os.umask(0o077)
+os.umask(UMASK)
+READABLE = 0o666 & ~UMASK
+"""Who may read and write files that are made, which some libraries keep to their owner."""
 
 
 class RunFolder:
@@ -117,4 +121,6 @@ def aside(path: Path) -> Iterator[Path]:
     """Give the file or folder to write, put into its place in one move when it is whole."""
     unfinished = path.with_name(f"{path.name}.part")
     yield unfinished
+    for file in [unfinished] if unfinished.is_file() else unfinished.iterdir():
+        file.chmod(READABLE)
     os.replace(unfinished, path)

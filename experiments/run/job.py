@@ -14,6 +14,7 @@ from experiments.results.environment import environment
 from experiments.results.folder import RunFolder
 from experiments.results.summary import Summary
 from experiments.run.checkpoint import Checkpoints, Every, restore
+from experiments.run.ending import ended_early
 from experiments.run.judging import check_finite, judge, models, rates, whole_models, with_weights
 from experiments.run.listening import Listening
 from experiments.run.loop import is_judged, train
@@ -57,7 +58,7 @@ def run(
         summary = replace(summary, status=status, error=explain(error))
         raise
     finally:
-        notes = (*summary.notes, *remarks(parts.state))
+        notes = (*summary.notes, *remarks(parts.state), *ended_early(parts))
         seconds = round(earlier + perf_counter() - began, 3)
         listening.end(replace(summary, notes=notes, seconds=seconds))
     return replace(summary, notes=notes, seconds=seconds)

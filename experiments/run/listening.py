@@ -50,12 +50,15 @@ class Listening:
         self._each(lambda name, o: o.load_state_dict(states[name]) if name in states else None)
 
     def end(self, summary: Summary) -> None:
-        """Tell what was reached; which observers failed is noted in the files alone."""
-        self.files.end(summary)
+        """Tell what was reached; which observers failed is noted in the files alone.
+
+        A run is finished when all have ended: if it is killed before, it can be resumed.
+        """
+        if summary.status != "finished":
+            self.files.end(summary)
         if self.began:
             self._each(lambda _, observer: observer.end(summary))
-        if self.notes:
-            self.files.end(replace(summary, notes=(*summary.notes, *self.notes)))
+        self.files.end(replace(summary, notes=(*summary.notes, *self.notes)))
 
     def _each(self, tell: Callable[[str, Observer], Any]) -> None:
         draws = any(getattr(observer, "draws", True) for observer in self.observers.values())

@@ -15,7 +15,7 @@ from xformopt.optim.sharded import is_sharded
 from xformopt.refused import Refused
 
 Strategy = Literal["none", "ddp", "fsdp"]
-HOW = "`torchrun --nproc-per-node=2 -m experiments trainer.strategy=ddp …` starts two processes"
+HOW = "`torchrun --nproc-per-node=2 -m experiments …` starts two processes"
 
 
 def rank() -> int:

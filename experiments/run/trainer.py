@@ -84,9 +84,12 @@ class Trainer:
         """Refuse what cannot be."""
         for key in COUNTS:
             check_count(key, getattr(self, key), optional=True)
+        check_count("accumulate", self.accumulate)
         if self.batch_size is not None:
             check_count("batch_size", self.batch_size)
-        check_count("accumulate", self.accumulate)
+            if self.accumulate > self.batch_size:
+                rule = f"at most `trainer.batch_size`, {self.batch_size}"
+                raise Refused("accumulate", rule, self.accumulate)
         check_count("patience", self.patience, optional=True)
         for key, known in CHOICES.items():
             if getattr(self, key) not in known:
@@ -123,12 +126,9 @@ class Trainer:
         for key, without in WITHOUT_DATA.items():
             if getattr(self, key) != without:
                 free = "a task without data, whose points all move at each step"
-                raise Refused(
-                    f"trainer.{key}",
-                    f"{'null' if without is None else without} for {free}",
-                    getattr(self, key),
-                    "set `trainer.steps`",
-                )
+                rule = f"{'null' if without is None else without} for {free}"
+                way_out = "set `trainer.steps`" if key == "epochs" else ""
+                raise Refused(f"trainer.{key}", rule, getattr(self, key), way_out)
         check_count("trainer.steps", self.steps)
         return self.steps or 0
 

@@ -124,6 +124,23 @@ class TestNpz:
             for part, first in zip(other.parts.values(), data[0].parts.values(), strict=True):
                 assert same(part, first)
 
+    @pytest.mark.parametrize("labels", [np.array(["a", "b"]), np.array([[1], None], dtype=object)])
+    def test_labels_that_are_no_numbers(self, tmp_path: Path, labels: Any):
+        pixels = np.zeros((2, 4, 4), np.uint8)
+        file = self.save(tmp_path / "odd.npz", x=pixels, y=labels)
+        with pytest.raises(Refused, match=r"`file` must be a \.npz file of arrays of numbers, got"):
+            npz(file)
+
+    def test_a_file_that_is_none(self, tmp_path: Path):
+        (tmp_path / "none.npz").write_text("export A=1")
+        with pytest.raises(Refused, match=r"`file` must be a \.npz file of arrays of numbers, got"):
+            npz(str(tmp_path / "none.npz"))
+
+    def test_fewer_labels_than_images(self, tmp_path: Path):
+        file = self.save(tmp_path / "few.npz", x=np.zeros((3, 4, 4), np.uint8), y=np.arange(2))
+        with pytest.raises(Refused, match="`y` must be as many as there are `x`, 3, got 2"):
+            npz(file)
+
     def test_parts_that_are_there_are_kept(self, tmp_path: Path):
         held = digits()
         arrays = {

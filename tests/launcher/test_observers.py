@@ -100,6 +100,11 @@ class TestWeights:
         result = cli(*SHORT, "pictures=false", f"trainer.checkpoint={kept}")
         assert {path.stem for path in result.folder.glob("*.safetensors")} == files
 
+    def test_who_may_read_the_config_may_read_them(self, cli: Any):
+        folder = cli(*SHORT, "pictures=false", "trainer.checkpoint=last").folder
+        modes = [(folder / n).stat().st_mode for n in ("last.safetensors", "config.yaml")]
+        assert modes[0] == modes[1]
+
     def test_best_are_those_of_the_best_evaluation(self, cli: Any):
         result = cli(*DIGITS, "trainer.eval_every=7", "optim.inner.lr=0.02")
         best = result.read("summary.json")["best"]

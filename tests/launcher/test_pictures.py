@@ -131,6 +131,6 @@ class TestConsole:
         monkeypatch.setattr(console, "sys", terminal)
         monkeypatch.setenv("COLUMNS", "120")
         out = " ".join(cli(*SHORT, "pictures=false").out.split())
-        assert "digits ━━━━━━━━━━━━━━━━ 20/20 0:00:00 lr 0.001" in out
+        assert "digits ━━━━━━━━━━━━ 20/20 0:00:00 lr 0.001" in out
         assert "images/s loss" in out
         assert "valid_accuracy" in out

@@ -22,6 +22,7 @@ from PIL import Image
 
 from experiments.cli.session import Session
 from experiments.cli.store import fill_store
+from experiments.observers.curves import Curves
 from experiments.results.summary import Summary
 from experiments.run import checkpoint, loop
 from experiments.run.checkpoint import Every
@@ -222,6 +223,20 @@ class TestCommand:
         assert "the run goes on from step_3" in summary["notes"]
         assert summary["overrides"][-1] == "seed=3"
         assert summary["status"] == "finished"
+
+    def test_pictures_are_drawn_where_they_were_not(self, cli: Any, monkeypatch: Any):
+        def interrupted(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        draw = Curves.end
+        monkeypatch.setattr(Curves, "end", interrupted)
+        folder = cli(*MLP, "pictures=true").folder
+        monkeypatch.setattr(Curves, "end", draw)
+        assert not (folder / "curves.png").exists()
+        again = cli(f"resume={folder}")
+        assert "the run goes on from step_8" in again.out
+        assert (folder / "curves.png").exists()
+        assert (folder / "worst.png").exists()
 
     def test_a_finished_run_stays_as_it_is(self, cli: Any):
         first = cli(*MLP)

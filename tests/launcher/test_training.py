@@ -136,11 +136,14 @@ class TestEnding:
         """With rates of zero nothing gets better than it was before the first step."""
         run = cli(*MLP, "trainer.epochs=9", "optim.inner.lr=0", "trainer.patience=3")
         assert len(figures(run)) == 4
+        why = "`trainer.patience`, no better valid_accuracy since step 0"
+        assert f"the run ended at step 63 of 189: {why}" in run.read("summary.json")["notes"]
 
     @pytest.mark.parametrize(
         ("setting", "said"),
         {
             "trainer.precision=fp8": "`trainer.precision` must be fp32, bf16 or fp16, got 'fp8'",
+            "trainer.accumulate=65": "`trainer.accumulate` must be at most `trainer.batch_size`",
             "trainer.accumulate=0": "`trainer.accumulate` must be an int >= 1, got 0",
             "trainer.patience=0": "`trainer.patience` must be an int >= 1 or null, got 0",
             "trainer.target=high": "`trainer.target` must be a number or null, got 'high'",
