@@ -127,7 +127,7 @@ class Trainer:
             if getattr(self, key) != without:
                 free = "a task without data, whose points all move at each step"
                 rule = f"{'null' if without is None else without} for {free}"
-                way_out = "set `trainer.steps`" if key == "epochs" else ""
+                way_out = "set `trainer.steps`" if key in ("epochs", "batch_size") else ""
                 raise Refused(f"trainer.{key}", rule, getattr(self, key), way_out)
         check_count("trainer.steps", self.steps)
         return self.steps or 0
