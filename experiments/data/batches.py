@@ -56,17 +56,18 @@ class Batches:
 
         A batch of fewer images than there are processes leaves some with one that counts nothing.
         """
-        begin, end = self._bounds(self._total(step))
-        return (end - begin) * self.ranks / self._total(step)
+        total = self._total(step)
+        begin, end = bounds(total, self.rank, self.ranks)
+        return (end - begin) * self.ranks / total
 
     def _augmented(self, images: Tensor, step: int) -> Tensor:
         """Change images as if the batch were whole, so that the same numbers are drawn for each."""
         if not self.augment:
             return images
-        begin = min(self._bounds(self._total(step))[0], self._total(step) - 1)
-        own = slice(begin, begin + len(images))
+        total = self._total(step)
+        own = at_least_one(total, self.rank, self.ranks)
         if self.ranks > 1:
-            whole = images.new_zeros(self._total(step), *images.shape[1:])
+            whole = images.new_zeros(total, *images.shape[1:])
             whole[own] = images
             images = whole
         for name, change in self.augment.items():
@@ -78,13 +79,9 @@ class Batches:
         last = step % self.per_epoch == self.per_epoch - 1
         return len(self.images) - self.size * (self.per_epoch - 1) if last else self.size
 
-    def _bounds(self, total: int) -> tuple[int, int]:
-        return total * self.rank // self.ranks, total * (self.rank + 1) // self.ranks
-
     def _own(self, order: Tensor) -> Tensor:
         """Return the share of a batch; one image at least."""
-        begin, end = self._bounds(len(order))
-        return order[begin:end] if begin < end else order[min(begin, len(order) - 1) :][:1]
+        return order[at_least_one(len(order), self.rank, self.ranks)]
 
     def _orders(self, step: int) -> Iterator[Tensor]:
         """Give the images of each batch from a step on."""
@@ -95,6 +92,25 @@ class Batches:
             batches = order.to(self.images.labels.device).split(self.size)
             yield from map(self._own, islice(batches, place, None))
             place = 0
+
+
+def bounds(total: int, part: int, parts: int) -> tuple[int, int]:
+    """Return where a part of so many images begins and ends; it may be empty.
+
+    >>> [bounds(5, part, 3) for part in range(3)]
+    [(0, 1), (1, 3), (3, 5)]
+    """
+    return total * part // parts, total * (part + 1) // parts
+
+
+def at_least_one(total: int, part: int, parts: int) -> slice:
+    """Return such a part, or one image in the place of none.
+
+    >>> [at_least_one(1, part, 2) for part in range(2)]
+    [slice(0, 1, None), slice(0, 1, None)]
+    """
+    begin, end = bounds(total, part, parts)
+    return slice(begin, max(end, begin + 1))
 
 
 def in_order(images: Images, device: torch.device | None = None) -> Iterator[Batch]:

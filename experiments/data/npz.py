@@ -41,9 +41,9 @@ def npz(
         with np.load(path, allow_pickle=False) as arrays:
             parts = {part: _part(arrays, keys) for part, keys in NAMES.items()}
             there = sorted(arrays)
+    except Refused:
+        raise
     except (BadZipFile, EOFError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, Refused):
-            raise
         raise Refused("file", "a .npz file of arrays of numbers", str(path)) from error
     held = {part: images for part, images in parts.items() if images}
     if "train" not in held:

@@ -102,7 +102,8 @@ def restore(checkpoint: Path, state: State, device: torch.device) -> dict[str, A
         setattr(state, name, held[name])
     state.last = Judged(**held["last"])
     weights: dict[str, Weights] = {
-        name: load_file(checkpoint / _best(name), str(device)) for name in held["kept"]
+        name: load_file(checkpoint / f"{_best(name)}.safetensors", str(device))
+        for name in held["kept"]
     }
     state.best = Best(**held["best"], weights=weights)
     set_draws(held["draws"])
@@ -115,11 +116,11 @@ def _weights(state: State) -> Iterator[tuple[str, Weights]]:
     if state.average is not None:
         yield "average", copied(state.average.state_dict())
     for name, weights in (state.best.weights if state.best else {}).items():
-        yield _best(name).removesuffix(".safetensors"), weights
+        yield _best(name), weights
 
 
 def _best(name: str) -> str:
-    return f"{'_'.join(filter(None, ('best', name)))}.safetensors"
+    return "_".join(filter(None, ("best", name)))
 
 
 def _rest(state: State) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
+from experiments.data.batches import at_least_one, bounds
 from experiments.run.parts import Parts
 from experiments.run.ranks import drawing_apart, mean, ranks
 
@@ -80,7 +81,7 @@ def _pieces(batch: Any, count: int) -> Iterator[tuple[Any, float]]:
     images, labels = batch
     total = len(labels)
     for i in range(count):
-        begin, end = total * i // count, total * (i + 1) // count
+        begin, end = bounds(total, i, count)
         if begin < end or ranks() > 1:
-            piece = slice(begin, max(end, begin + 1))
+            piece = at_least_one(total, i, count)
             yield (images[piece], labels[piece]), (end - begin) / total
