@@ -115,13 +115,13 @@ class Session:
         if before.status == "finished":
             self._say(("the run is finished: nothing is left to do",))
             return before
-        if not checkpoint and not cfg.trainer.checkpoint_every:
-            rule = "a run with `trainer.checkpoint_every`, of which something is kept"
-            return failure(Refused("resume", rule, str(of.path), "`rerun=FOLDER` begins it anew"))
         said = f"the run goes on from {checkpoint.name if checkpoint else 'its beginning'}"
         summary = Summary("running", cfg.seed, before.overrides)
         try:
             parts = self._build(cfg, before.overrides)
+            if not parts.trainer.is_resumable:
+                rule = "a run with `trainer.checkpoint_every`, which does not act under fsdp"
+                raise Refused("resume", rule, str(of.path), "`rerun=FOLDER` begins it anew")
             self._say((said,))
             parts = replace(parts, notes=(*parts.notes, said))
         except Exception as error:

@@ -66,9 +66,9 @@ def run(
 
 def _train(parts: Parts, listening: Listening, folder: RunFolder) -> None:
     """Train; tell of each event, and save checkpoints between the steps."""
-    state, every = parts.state, parts.trainer.checkpoint_every
-    keeps = every and rank() == 0 and state.plain is None
-    kept = Checkpoints(folder.path, Every.of(every), state.step) if keeps else None
+    state, kept = parts.state, None
+    if parts.trainer.is_resumable and rank() == 0:
+        kept = Checkpoints(folder.path, Every.of(parts.trainer.checkpoint_every), state.step)
     for event in train(parts):
         listening.on(event)
         if (

@@ -107,6 +107,11 @@ class Trainer:
         if self.ema is not None and not (_is_number(self.ema) and 0 <= self.ema < 1):
             raise Refused("ema", "a number in [0, 1) or null", self.ema)
 
+    @property
+    def is_resumable(self) -> bool:
+        """Whether all that a run needs to go on is saved."""
+        return self.checkpoint_every is not None and self.strategy != "fsdp"
+
     def length(self, batches: Batches | None) -> Length:
         """Return how long a run is on batches of data, or without data."""
         if batches is None:
