@@ -16,7 +16,7 @@ def as_table(rows: list[Row]) -> str:
             *(row[key] for key in HEADER[:5]),
             f"{row['median']:.2f}",
             f"{row['low']:.2f}–{row['high']:.2f}",
-            "" if row["goal"] is None else f"<= {row['goal']} {'✓' if row['met'] else '✗'}",
+            "" if row["goal"] is None else f"<= {row['goal']:.3g} {'✓' if row['met'] else '✗'}",
             f"{row['ms']:.2f}",
             f"{row['memory']:.1f}" if "memory" in row else "",
         )

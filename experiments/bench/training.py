@@ -31,21 +31,27 @@ images, labels = ready(data.train)
 valid_images, valid_labels = ready(data.valid)
 model = make(data.shape, data.classes)
 optim = recipes.build("clipped_adam", model, lr=1e-3)
-start = time.perf_counter()
-for epoch in range(epochs):
-    for chosen in torch.randperm(len(labels)).split(64):
-        optim.zero_grad()
-        cross_entropy(model(images[chosen]), labels[chosen]).backward()
-        optim.step()
+def evaluate():
     model.eval()
     with torch.no_grad():
         logits = model(valid_images)
         float(cross_entropy(logits, valid_labels))
         float((logits.argmax(1) == valid_labels).float().mean())
     model.train()
+start = time.perf_counter()
+evaluate()
+for epoch in range(epochs):
+    for chosen in torch.randperm(len(labels)).split(64):
+        optim.zero_grad()
+        cross_entropy(model(images[chosen]), labels[chosen]).backward()
+        optim.step()
+    evaluate()
 print(time.perf_counter() - start)
 """
 ENTRIES = {"launcher": "python -m experiments"}
+NOTHING_KEPT = ("trainer.checkpoint=none", "trainer.checkpoint_every=null", "pictures=false")
+"""What a bare loop does not do either."""
+
 LEAST = 0.97
 """The throughput that the launcher is to have, of that of a bare loop."""
 
@@ -95,8 +101,9 @@ def time_training(rounds: int, of: Set) -> Times:
     with TemporaryDirectory() as name:
         write_images(Path(name, "images.npz"))
         for i in range(rounds):
-            settings = [f"trainer.epochs={of.epochs}", "trainer.batch_size=64", "pictures=false"]
-            command = ["-m", "experiments", *of.chosen, *settings, f"hydra.run.dir={i}"]
+            length = [f"trainer.epochs={of.epochs}", "trainer.batch_size=64"]
+            command = ["-m", "experiments", *of.chosen, *length, *NOTHING_KEPT]
+            command.append(f"hydra.run.dir={i}")
             python(command, Path(name))
             last = Path(name, str(i), "metrics.jsonl").read_text().splitlines()[-1]
             times["launcher"].append(json.loads(last)["seconds"])
