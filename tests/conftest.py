@@ -68,7 +68,7 @@ class Result(NamedTuple):
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: Any, capsys: Any, clean_hydra: None):
-    """Run the launcher in this process, in an empty folder."""
+    """Run the launcher in this process, in an empty folder, without pictures unless asked for."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     count = iter(range(100))
@@ -78,9 +78,11 @@ def cli(tmp_path: Path, monkeypatch: Any, capsys: Any, clean_hydra: None):
 
         GlobalHydra.instance().clear()
         folder = folder or tmp_path / f"run{next(count)}"
-        resumes = any(override.startswith("resume=") for override in overrides)
-        dirs = [] if resumes else [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}"]
-        monkeypatch.setattr(sys, "argv", ["experiments", *overrides, *dirs])
+        given = {override.partition("=")[0] for override in overrides}
+        dirs = [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}"]
+        quick = [] if given & {"pictures", "rerun"} else ["pictures=false"]
+        added = [] if "resume" in given else [*dirs, *quick]
+        monkeypatch.setattr(sys, "argv", ["experiments", *overrides, *added])
         try:
             status = main()
         except SystemExit as stop:

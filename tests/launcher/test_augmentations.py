@@ -76,7 +76,7 @@ def test_batches_change_at_each_step_and_not_by_where_one_begins():
 
 class TestOnTheCommandLine:
     def test_trains(self, cli: Any):
-        short = ("trainer.steps=4", "pictures=false", "trainer.checkpoint=none")
+        short = ("trainer.steps=4", "trainer.checkpoint=none")
         plain, other = (
             cli(*short, *more) for more in ((), ("augment=[crop]", "augment.crop.padding=1"))
         )

@@ -25,7 +25,7 @@ from experiments.data.npz import npz
 from xformopt.refused import Refused
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
-QUICK = ("trainer.steps=3", "trainer.batch_size=16", "pictures=false", "trainer.checkpoint=none")
+QUICK = ("trainer.steps=3", "trainer.batch_size=16", "trainer.checkpoint=none")
 PICTURES = ("task=classification", "data=imagefolder", "model=small_cnn", *QUICK)
 
 

@@ -137,14 +137,17 @@ class Seen:
 
 def silent(seen: Seen, *overrides: str, below: str = "") -> list[str]:
     """Return the leaves that change nothing in a short run, nor in a longer one."""
-    keys = None
-    for steps in (8, 300):
-        cfg = composed(*overrides, f"trainer.steps={steps}", "pictures=false")
-        base, found = seen(cfg), dict(leaves(cfg))
+    cfg = composed(*overrides, "pictures=false")
+    keys = [k for k, _ in leaves(cfg) if k.startswith(below)]
+    keys = [k for k in keys if k.rpartition(".")[2] not in SILENT]
+    assert keys
+    for steps in filter(lambda _: keys, (8, 300)):
+        cfg.trainer.steps = steps
+        found = dict(leaves(cfg))
+        base = seen(cfg)
         assert isinstance(base, tuple), base
-        keys = [k for k in found if k.startswith(below)] if keys is None else keys
         keys = [k for k in keys if seen(changed(cfg, k, found[k]), k) == base]
-    return [k for k in keys or () if k.rpartition(".")[2] not in SILENT]
+    return keys
 
 
 def changed(cfg: DictConfig, key: str, value: Any) -> DictConfig:
@@ -175,7 +178,7 @@ def test_each_leaf_of_a_recipe(seen: Seen, recipe: str):
     assert silent(seen, *small, f"optim={recipe}", below="optim.") == []
 
 
-@pytest.mark.parametrize("schedule", options("schedule"))
+@pytest.mark.parametrize("schedule", [s for s in options("schedule") if s != "constant"])
 def test_each_leaf_of_a_schedule(seen: Seen, schedule: str):
     toy = ["task=himmelblau", "task.starts=2"]
     assert silent(seen, *toy, f"schedule={schedule}", below="schedule.") == []

@@ -15,8 +15,8 @@ from experiments.run.world import FOUND
 from experiments.tasks.toy import Toy
 from xformopt.refused import Refused
 
-TOY = ("task=himmelblau", "trainer.steps=4", "task.starts=4", "pictures=false")
-DIGITS = ("trainer.steps=2", "pictures=false", "trainer.checkpoint=none")
+TOY = ("task=himmelblau", "trainer.steps=4", "task.starts=4")
+DIGITS = ("trainer.steps=2", "trainer.checkpoint=none")
 
 PARTS = '''
 import torch

@@ -22,7 +22,7 @@ from experiments.run.listening import Listening
 from experiments.run.world import set_up
 
 SHORT = ["task=himmelblau", "trainer.steps=20", "task.starts=4"]
-DIGITS = ["trainer.epochs=4", "pictures=false"]
+DIGITS = ["trainer.epochs=4"]
 
 
 class Fails(Observer):
@@ -69,7 +69,7 @@ def test_what_one_draws_leaves_no_trace(tmp_path: Path):
 @pytest.mark.parametrize("at", ["start", "on", "end"])
 def test_one_that_fails_is_reported_once_and_fails_no_run(cli: Any, at: str):
     mine = f"+observers.mine={{_target_:{__name__}.Fails,at:{at}}}"
-    result = cli(*SHORT, mine)
+    result = cli(*SHORT, mine, "pictures=true")
     assert result.status == 0
     saved = result.folder / "mine_traceback.txt"
     said = "warning: the observer `mine` failed and hears no more: OSError: no disk"
@@ -84,7 +84,7 @@ def test_a_picture_that_fails(cli: Any, monkeypatch: Any):
         raise MemoryError("no room for a picture")
 
     monkeypatch.setattr("experiments.observers.curves.figure", fail)
-    result = cli(*SHORT)
+    result = cli(*SHORT, "pictures=true")
     assert result.status == 0
     assert "the observer `curves` failed and hears no more: MemoryError: no room" in result.err
     assert result.read("summary.json")["status"] == "finished"
@@ -97,11 +97,11 @@ class TestWeights:
         [("none", set()), ("last", {"last"}), ("best", {"best"}), ("both", {"best", "last"})],
     )
     def test_which_are_kept(self, cli: Any, kept: str, files: set[str]):
-        result = cli(*SHORT, "pictures=false", f"trainer.checkpoint={kept}")
+        result = cli(*SHORT, f"trainer.checkpoint={kept}")
         assert {path.stem for path in result.folder.glob("*.safetensors")} == files
 
     def test_who_may_read_the_config_may_read_them(self, cli: Any):
-        folder = cli(*SHORT, "pictures=false", "trainer.checkpoint=last").folder
+        folder = cli(*SHORT, "trainer.checkpoint=last").folder
         modes = [(folder / n).stat().st_mode for n in ("last.safetensors", "config.yaml")]
         assert modes[0] == modes[1]
 
@@ -168,7 +168,7 @@ class TestTrajectories:
 def test_pictures_name_task_and_optimizer(cli: Any, monkeypatch: Any):
     titles = []
     monkeypatch.setattr(Curves, "end", lambda self, summary: titles.append(self.run.title))
-    cli(*SHORT, "optim=signum")
-    cli("optim=muon", "trainer.steps=1")
+    cli(*SHORT, "optim=signum", "pictures=true")
+    cli("optim=muon", "trainer.steps=1", "pictures=true")
     muon = "AdamW | ema → orthogonalize → weight_decay → SGD"
     assert titles == ["himmelblau · ema → sign → SGD", f"digits · {muon}"]

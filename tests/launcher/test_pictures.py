@@ -60,7 +60,7 @@ def mistakes(folder: Path, logits: Tensor, labels: Tensor, pixels: Tensor, *name
 
 class TestCurves:
     def test_train_valid_and_averages_share_an_axis(self, cli: Any, drawn: dict[str, Any]):
-        assert cli(*SHORT, "trainer.eval_every=5", "trainer.ema=0.9").status == 0
+        assert cli(*SHORT, "trainer.eval_every=5", "trainer.ema=0.9", "pictures=true").status == 0
         loss, accuracy = drawn["curves.png"].axes
         assert [line.get_label() for line in loss.lines] == ["train", "valid", "ema valid"]
         assert [line.get_label() for line in accuracy.lines] == ["valid", "ema valid"]
@@ -80,7 +80,7 @@ class TestCurves:
 
 class TestMistakes:
     def test_are_those_of_the_test_part(self, cli: Any, drawn: dict[str, Any]):
-        result = cli(*SHORT)
+        result = cli(*SHORT, "pictures=true")
         numbers = [int(text.get_text()) for text in drawn["confusion.png"].axes[0].texts]
         assert sum(numbers) == 360
         accuracy = result.read("summary.json")["final"]["test_accuracy"]
@@ -120,7 +120,7 @@ class TestMistakes:
 
 class TestConsole:
     def test_lines_tell_rate_and_speed(self, cli: Any):
-        first, last = cli(*SHORT, "schedule=linear", "pictures=false").out.splitlines()[:2]
+        first, last = cli(*SHORT, "schedule=linear").out.splitlines()[:2]
         assert first.startswith("digits  step 0/20  valid_loss ")
         assert first.endswith("lr 0.001  0 images/s")
         assert "  lr 0  " in last
@@ -130,7 +130,7 @@ class TestConsole:
         terminal = SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True))
         monkeypatch.setattr(console, "sys", terminal)
         monkeypatch.setenv("COLUMNS", "120")
-        out = " ".join(cli(*SHORT, "pictures=false").out.split())
+        out = " ".join(cli(*SHORT).out.split())
         assert "digits ━━━━━━━━━━━━ 20/20 0:00:00 lr 0.001" in out
         assert "images/s loss" in out
         assert "valid_accuracy" in out

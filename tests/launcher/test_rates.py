@@ -64,7 +64,7 @@ def test_stays_between_warm_up_and_decay():
 
 
 def test_mixed_inner_optimizers_follow(cli: Any):
-    short = ("optim=muon", "trainer.steps=6", "pictures=false", "trainer.checkpoint=none")
+    short = ("optim=muon", "trainer.steps=6", "trainer.checkpoint=none")
     plain, other = (cli(*short, *more) for more in ((), ("schedule=step", "schedule.at=[0]")))
     assert other.status == 0, other.err
     lower = cli(*short, "optim.lr_scale=0.1")

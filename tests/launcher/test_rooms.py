@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"```python\n# my_parts.py\n(.*?)```", re.DOTALL)
-QUICK = ["trainer.epochs=2", "pictures=false"]
+QUICK = ["trainer.epochs=2"]
 
 
 def test_arrows_point_one_way():
@@ -59,7 +59,7 @@ class TestOneFileAddsOneThing:
         assert result.metrics[-1]["loss"] < plain.metrics[-1]["loss"]
 
     def test_schedule(self, cli: Any, my_parts: Path):
-        steps = ["task=himmelblau", "trainer.steps=9", "pictures=false"]
+        steps = ["task=himmelblau", "trainer.steps=9"]
         one, three = (
             cli("trust=my_parts", *steps, "schedule=restarts", f"schedule.cycles={n}")
             for n in (1, 3)
@@ -139,7 +139,7 @@ class TestOneFileAddsOneThing:
 
 
 class TestRerun:
-    STEPS = ("task=himmelblau", "trainer.steps=5", "pictures=false", "seed=3")
+    STEPS = ("task=himmelblau", "trainer.steps=5", "seed=3")
 
     def numbers(self, result: Any) -> list[dict[str, float]]:
         assert result.status == 0, result.err

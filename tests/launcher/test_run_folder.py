@@ -51,7 +51,7 @@ def test_split_is_fixed_stratified_and_whole():
 
 
 def test_holds_everything(cli: Any):
-    result = cli(*SHORT, "optim/inner=adamw", "optim.inner.lr=3e-3", "seed=5")
+    result = cli(*SHORT, "optim/inner=adamw", "optim.inner.lr=3e-3", "seed=5", "pictures=true")
     assert result.status == 0
     found = {path.name for path in result.folder.iterdir() if path.is_file()}
     assert found == {
@@ -91,7 +91,7 @@ def test_epochs_steps_and_batch_size(cli: Any):
 
 
 def test_without_pictures(cli: Any):
-    result = cli(*SHORT, "pictures=false")
+    result = cli(*SHORT)
     assert result.status == 0
     assert not list(result.folder.glob("*.png"))
 
@@ -133,7 +133,7 @@ class TestLoadModel:
     """The network of a run, from Python."""
 
     def test_answers_as_the_run_did(self, cli: Any):
-        run = cli("trainer.epochs=2", "trainer.ema=0.9", "pictures=false")
+        run = cli("trainer.epochs=2", "trainer.ema=0.9")
         summary, test = run.read("summary.json"), digits().test
         images = test.pixels.float() / 255
         for weights, figure in (("last", "test_accuracy"), ("last_ema", "ema_test_accuracy")):
@@ -141,6 +141,6 @@ class TestLoadModel:
             assert right.float().mean().item() == pytest.approx(summary["final"][figure])
 
     def test_refuses_what_is_not_kept(self, cli: Any):
-        run = cli("trainer.steps=1", "pictures=false", "trainer.checkpoint=last")
+        run = cli("trainer.steps=1", "trainer.checkpoint=last")
         with pytest.raises(Refused, match="`weights` must be of those that are kept, last, got"):
             load_model(run.folder)

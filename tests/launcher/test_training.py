@@ -12,7 +12,7 @@ from experiments.models.resnet import resnet, resnet18
 from experiments.models.vit import vit
 from xformopt.refused import Refused
 
-SHORT = ("model.width=4", "trainer.epochs=2", "pictures=false", "trainer.checkpoint=none")
+SHORT = ("model.width=4", "trainer.epochs=2", "trainer.checkpoint=none")
 MLP = ("model=mlp", "model.hidden=[16]", *SHORT[1:])
 
 
@@ -25,7 +25,7 @@ class TestModels:
     @pytest.mark.parametrize("name", ["mlp", "resnet", "resnet18", "vit", "small_cnn", "cnn"])
     def test_trains(self, cli: Any, name: str):
         width = ("model.hidden=[8]",) if name == "mlp" else ("model.width=6",)
-        run = cli(f"model={name}", *width, "trainer.steps=40", "pictures=false", *SHORT[3:])
+        run = cli(f"model={name}", *width, "trainer.steps=40", *SHORT[3:])
         assert run.metrics[-1]["valid_loss"] < run.metrics[0]["valid_loss"]
 
     def test_resnet18_is_the_network_of_the_paper_but_for_its_stem(self):
@@ -71,7 +71,7 @@ class TestForeignModels:
     )
 
     def test_trains_and_is_loaded(self, cli: Any):
-        run = cli(*self.TRANSFORMER, "trainer.steps=60", "pictures=false")
+        run = cli(*self.TRANSFORMER, "trainer.steps=60")
         assert run.status == 0, run.err
         assert run.metrics[-1]["valid_loss"] < run.metrics[0]["valid_loss"]
         with pytest.raises(Refused, match=r"names `transformers\.AutoModelForImageClassifi"):
