@@ -91,7 +91,7 @@ def test_epochs_steps_and_batch_size(cli: Any):
 
 
 def test_without_pictures(cli: Any):
-    result = cli(*SHORT)
+    result = cli(*SHORT, "pictures=false")
     assert result.status == 0
     assert not list(result.folder.glob("*.png"))
 

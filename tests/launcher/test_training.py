@@ -25,7 +25,7 @@ class TestModels:
     @pytest.mark.parametrize("name", ["mlp", "resnet", "resnet18", "vit", "small_cnn", "cnn"])
     def test_trains(self, cli: Any, name: str):
         width = ("model.hidden=[8]",) if name == "mlp" else ("model.width=6",)
-        run = cli(f"model={name}", *width, "trainer.steps=40", *SHORT[3:])
+        run = cli(f"model={name}", *width, "trainer.steps=40", *SHORT[2:])
         assert run.metrics[-1]["valid_loss"] < run.metrics[0]["valid_loss"]
 
     def test_resnet18_is_the_network_of_the_paper_but_for_its_stem(self):
