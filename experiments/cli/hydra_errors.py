@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from difflib import get_close_matches
-from importlib import import_module
 from typing import Any
 
 from hydra.errors import (
@@ -16,6 +15,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from experiments.cli.command import MANY
 from experiments.cli.groups import acting, groups, having, options
+from experiments.cli.importing import missing_of
 from experiments.cli.said import joined
 from xformopt.refused import Refused
 from xformopt.text import close_matches
@@ -112,23 +112,10 @@ def _instantiation(error: InstantiationException) -> str:
     said = str(error).partition("full_key:")[0] if cause is None else str(cause)
     missing = re.search(r"Error (?:locating target|loading) '([^']+)'", str(error))
     if missing:
-        said = f"`{missing[1]}` cannot be imported: {_neighbours(missing[1]) or cause or said}"
+        said = f"`{missing[1]}` cannot be imported: {missing_of(missing[1]) or cause or said}"
         said = said.partition(", set env var")[0]
     prefix = f"`{where[1]}`: " if where else ""
     return prefix + joined(said)
-
-
-def _neighbours(path: str) -> str:
-    """Return what of a dotted path is not there, and the names that are close to it."""
-    module, _, name = path.rpartition(".")
-    try:
-        known = [key for key in dir(import_module(module)) if not key.startswith("_")]
-    except ModuleNotFoundError as error:
-        return f"there is no module `{error.name}`"
-    except (ImportError, ValueError):
-        return ""
-    said = close_matches(name, known)
-    return said if said.startswith("did you mean") else f"`{module}` has no `{name}`"
 
 
 def _close(name: str, known: list[str]) -> str:

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.cli.command import MAY_BE_NULL
 from experiments.cli.groups import CONF, acting, options, way_out
+from experiments.cli.importing import imported
 from xformopt.refused import Refused
 from xformopt.text import close_matches
 
@@ -99,14 +99,6 @@ def arguments_of(key: str, node: DictConfig) -> Sequence[str] | None:
     if any(a.kind is a.VAR_KEYWORD for a in arguments):
         return None
     return [a.name for a in arguments]
-
-
-def imported(key: str, target: str) -> Any:
-    """Return what a node builds."""
-    try:
-        return get_object(target)
-    except (ImportError, ValueError) as error:
-        raise Refused(f"`{key}._target_`: `{target}` cannot be imported: {error}") from error
 
 
 def _check_keys(prefix: str, node: DictConfig, known: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from experiments.cli.command import check_appended
 from experiments.cli.errors import WRONG_COMMAND, Failure, failure
 from experiments.cli.leftovers import drop_leftovers, of_empty_routes
 from experiments.cli.schema import check_keys, check_parts
-from experiments.cli.table import show
+from experiments.cli.table import show, shown
 from experiments.results.folder import RunFolder
 from experiments.results.summary import Summary
 from experiments.run.build import build
@@ -140,6 +140,10 @@ class Session:
         explained = cache(lambda error: failure(error, cfg, kept))
         try:
             summary = run(parts, folder, summary, lambda error: explained(error).line, checkpoint)
+        except KeyboardInterrupt:
+            if found(folder.path):
+                self._say((f"`resume={shown(folder.path)}` goes on from the last checkpoint",))
+            raise
         except Exception as error:
             return explained(error)
         self._say(summary.notes)

@@ -29,7 +29,6 @@ def as_rows(summary: Summary, path: Path) -> list[tuple[str, str]]:
     goal = summary.goal.name if summary.goal else ""
     best = summary.tested(summary.best)
     at_best = f"{summary.best[goal]:.4g} at step {summary.best['step']}"
-    inside = path.is_relative_to(Path.cwd())
     pictures = sorted(picture.name for picture in path.glob("*.png"))
     weights = sorted(file.name for file in path.glob("*.safetensors"))
     rows = [
@@ -44,11 +43,16 @@ def as_rows(summary: Summary, path: Path) -> list[tuple[str, str]]:
         ("best, test", as_words(best)),
         ("target", _when(summary.target)),
         ("seconds", f"{summary.seconds:.1f} on {summary.environment['device']}"),
-        ("folder", os.path.relpath(path) if inside else str(path)),
+        ("folder", shown(path)),
         ("pictures", ", ".join(pictures) or "none"),
         ("weights", ", ".join(weights)),
     ]
     return [row for row in rows if row[1]]
+
+
+def shown(path: Path) -> str:
+    """Return a folder as one types it from here."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _when(target: Mapping[str, float]) -> str:

@@ -57,6 +57,7 @@ BAD = {
     "optim.inner._target_=os.getcwd": r"`InnerOpt` must build a torch Optimizer from parameters",
     "optim/transforms=[sign": r"input '\[sign'; is every bracket and quote closed",
     "optim._target_=nope": r"`optim._target_`: `nope` cannot be imported",
+    "task._target_=experiments.tasks.toy.Toi": r"`task._target_`: .* did you mean `Toy`",
     "+optim.inner.momentm=1": r"Adam has no setting `momentm` \(=1\)",
     "+optim.zzz=1": r"`optim.zzz`: nothing reads this key; there are: compile, grad_bias",
     "+trainer.zzz=1": r"`trainer.zzz`: nothing reads this key; there are: accumulate, batch_size",

@@ -107,7 +107,7 @@ def test_every_recipe(goes_on: Any, recipe: str):
     "more",
     [
         ("optim/inner=adamw",),
-        ("optim/inner=lbfgs",),
+        ("optim/inner=lbfgs", "optim.inner.lr=0.01"),
         ("optim/inner=adamw", RANDOM, "optim.transforms.top_q.dq=0.1"),
         ("optim=muon", "trainer.precision=bf16"),
         ("trainer.precision=fp16", "trainer.accumulate=2"),
@@ -215,6 +215,7 @@ class TestCommand:
         mend = cut(monkeypatch, 5)
         first = cli(*MLP, "seed=3")
         assert first.read("summary.json")["status"] == "interrupted"
+        assert f"note: `resume={first.folder.name}` goes on from the last checkpoint" in first.out
         mend()
         again = cli(f"resume={first.folder}")
         assert again.status == 0, again.err
