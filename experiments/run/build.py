@@ -20,7 +20,7 @@ from experiments.run.calling import called
 from experiments.run.independent import independent
 from experiments.run.judging import EMA
 from experiments.run.listeners import observers_of
-from experiments.run.notes import TRAINING, name_of, of_optimizer, of_trainer
+from experiments.run.notes import TRAINING, name_of, of_data, of_optimizer, of_trainer
 from experiments.run.parts import Parts
 from experiments.run.ranks import check_strategy, rank, ranks, replicated, shard
 from experiments.run.schedules import scheduler
@@ -80,6 +80,7 @@ def build(cfg: DictConfig) -> Parts:
         notes=(
             *of_optimizer(cfg.optim.get("purpose", TRAINING), task, optimizer),
             *of_trainer(trainer, batches),
+            *of_data(data),
         ),
     )
 

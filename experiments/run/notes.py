@@ -15,12 +15,25 @@ TRAINING = "training"
 """What recipes are for, where they do not say something else."""
 
 
+SHOWN = 6
+"""So many classes are named."""
+
+
 def name_of(task: Task, data: Data | None) -> str:
     """Return what a run is called: by its data where it classifies them, else by its task too."""
     kind = type(task)
     if data is None:
         return getattr(task, "name", kind.__name__)
     return data.name if kind is Classification else f"{data.name}, {kind.__name__}"
+
+
+def of_data(data: Data | None) -> Iterator[str]:
+    """Give what should be known of the classes."""
+    there = data.train.labels.unique().tolist() if data else []
+    absent = [str(number) for number in range(data.classes if data else 0) if number not in there]
+    if data and absent:
+        shown = ", ".join(absent[:SHOWN]) + (", …" if absent[SHOWN:] else "")
+        yield f"`data`: train has no image of {len(absent)} of {data.classes} classes: {shown}"
 
 
 def of_trainer(trainer: Trainer, batches: Batches | None) -> Iterator[str]:

@@ -155,6 +155,12 @@ class TestNpz:
         )
         assert data.name == "parts"
 
+    def test_classes_without_images_are_noted(self, cli: Any, tmp_path: Path, whole: Images):
+        file = self.save(tmp_path / "gaps.npz", x=whole.pixels.numpy(), y=2 * whole.labels.numpy())
+        odd = f"{whole.labels.max()} of {1 + 2 * whole.labels.max()} classes: 1, 3"
+        command = ("task=classification", "data=npz", f"data.file={file}", "model=mlp", *QUICK)
+        assert f"note: `data`: train has no image of {odd}" in cli(*command).out
+
     def test_refuses(self, cli: Any, tmp_path: Path):
         floats = self.save(tmp_path / "f.npz", x=np.zeros((9, 4, 4)), y=np.zeros(9, int))
         named = self.save(tmp_path / "n.npz", a=np.zeros(3))
