@@ -12,6 +12,9 @@ from experiments.results.summary import Summary
 MARKED = 30
 """Up to so many points are marked one by one."""
 
+DECADE = 10
+"""Values within so much of each other are drawn on a linear scale, whose marks are plainer."""
+
 TRAIN = "train"
 """What a line is called that is of no other part, where there are several."""
 
@@ -45,7 +48,7 @@ class Curves(Observer):
     def _finish(self, axis: Any, title: str) -> None:
         logs = [metric.name for metric in self.run.metrics if metric.scale == "log"]
         values = [value for line in axis.lines for value in line.get_ydata()]
-        if title in logs and max(values) > 0 and min(values) >= 0:
+        if title in logs and 0 <= DECADE * min(values) < max(values):
             axis.set_yscale("symlog" if min(values) == 0 else "log", **_threshold(values))
         axis.set(xlabel="step", title=title)
         axis.grid(alpha=0.3)

@@ -1,6 +1,8 @@
 """What a run shows: its bar, its curves, and what its network takes for what."""
 
+import json
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from experiments.observers import console
 from experiments.observers.contract import Run
-from experiments.observers.curves import by_metric
+from experiments.observers.curves import Curves, by_metric
 from experiments.observers.mistakes import Mistakes, confusion, worst
 from experiments.results.metric import Metric
 from experiments.results.summary import Summary
@@ -68,6 +70,20 @@ class TestCurves:
             line.get_color() for line in accuracy.lines
         ]
         assert [*loss.lines[1].get_xdata()] == [0, 5, 10, 15, 20]
+
+    @pytest.mark.parametrize(
+        ("values", "scale"),
+        [([3, 2], "linear"), ([3, 0.2], "log"), ([3, 0], "symlog"), ([3, -2], "linear")],
+    )
+    def test_the_scale_shows_what_the_values_span(
+        self, tmp_path: Path, drawn: dict[str, Any], values: list[float], scale: str
+    ):
+        lines = [json.dumps({"step": i, "gap": value}) for i, value in enumerate(values)]
+        (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+        observer = Curves()
+        observer.start(replace(run_in(tmp_path), metrics=(Metric("gap", scale="log"),)))
+        observer.end(Summary("finished"))
+        assert drawn["curves.png"].axes[0].get_yscale() == scale
 
     def test_the_longest_name_of_a_metric_counts(self):
         metrics = (Metric("accuracy"), Metric("top_accuracy"))
