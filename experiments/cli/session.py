@@ -39,7 +39,7 @@ class Session:
         self.rerun: list[str] = []
         self.resumes: Path | None = None
         self.said: set[str] = set()
-        self.is_built = False
+        self.has_begun = False
         self.status = 0
 
     def job(self, cfg: DictConfig) -> float | None:
@@ -66,7 +66,7 @@ class Session:
         if self.wants_traceback:
             traceback.print_exception(failed.error)
         who = f"rank {rank()}: " if rank() else ""
-        if not who or self.is_built or failed.status != WRONG_COMMAND:  # or all ranks say the same
+        if not who or self.has_begun or failed.status != WRONG_COMMAND:  # or all ranks say the same
             print(f"error: {who}{job}{failed.line}", file=sys.stderr)
         self.status = 1 if job else failed.status
         return self.status
@@ -137,6 +137,7 @@ class Session:
         checkpoint: Path | None = None,
     ) -> Summary | Failure:
         kept = None if rank() else folder.path  # that of another rank is thrown away
+        self.has_begun = True
         explained = cache(lambda error: failure(error, cfg, kept))
         try:
             summary = run(parts, folder, summary, lambda error: explained(error).line, checkpoint)
@@ -159,7 +160,6 @@ class Session:
         if isinstance(optimizer, RoutedOptimizer):
             print(optimizer.describe())
         self._say(parts.notes)
-        self.is_built = True
         return parts
 
     def _say(self, notes: tuple[str, ...]) -> None:

@@ -119,6 +119,19 @@ def test_links_draw_alike_and_dropout_apart_also_when_resumed(tmp_path: Path):
     assert all(line["valid_drawn"] for line in whole[1:])
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_run_under_fsdp_is_not_resumed(tmp_path: Path):
+    command = ("trainer.strategy=fsdp", "trainer.steps=2", "pictures=false", "hydra.run.dir=run")
+    assert started(tmp_path, *command).returncode == 0
+    summary = tmp_path / "run/summary.json"
+    summary.write_text(summary.read_text().replace("finished", "interrupted"))
+    again = started(tmp_path, "resume=run")
+    assert again.returncode == 1
+    assert again.stderr.count("error: `resume` must be a run with `trainer.checkpoint_every`") == 1
+    assert "error: rank" not in again.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
