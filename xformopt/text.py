@@ -1,4 +1,4 @@
-"""What people read: tables, and hints at the name that was meant."""
+"""What people read: tables, lists, and hints at the name that was meant."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -34,6 +34,15 @@ def as_markdown(header: Cells, rows: Iterable[Cells], *, aligned: bool = False) 
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         cells = [[c.ljust(w) for c, w in zip(row, widths, strict=True)] for row in cells]
     return "\n".join("| " + " | ".join(row) + " |" for row in cells)
+
+
+def first(words: Sequence[str], most: int) -> str:
+    """Return the first of some words, and whether there are more.
+
+    >>> first(["a", "b", "c"], 2)
+    'a, b, …'
+    """
+    return ", ".join(words[:most]) + (", …" if len(words) > most else "")
 
 
 def close_matches(name: str, known: list[str]) -> str:

@@ -25,6 +25,7 @@ from experiments.data.contract import Data, Images
 from experiments.data.digits import digits
 from experiments.data.npz import npz
 from experiments.models.cnn import cnn, small_cnn
+from experiments.results.folder import read_metrics
 from xformopt import recipes
 
 BATCH = 64
@@ -78,8 +79,7 @@ def launched(of: Set, number: int) -> float:
     sys.argv = given
     if status:
         raise RuntimeError(f"`python -m experiments {' '.join(words)}` failed")
-    last = Path(str(number), "metrics.jsonl").read_text().splitlines()[-1]
-    return json.loads(last)["seconds"]
+    return read_metrics(Path(str(number)))[-1]["seconds"]
 
 
 def bare(of: Set, seed: int) -> float:

@@ -8,6 +8,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from xformopt import recipes
+from xformopt.text import first
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -71,10 +72,7 @@ def _held(group: str, option: str) -> Any:
 
 def way_out(group: str) -> str:
     """Return what can be chosen in a group."""
-    known = options(group)
-    return f"there are: {', '.join(f'`{group}={name}`' for name in known[:6])}" + (
-        ", …" if len(known) > 6 else ""
-    )
+    return f"there are: {first([f'`{group}={name}`' for name in options(group)], 6)}"
 
 
 def routes_of(recipe: Any) -> list[str]:
@@ -93,7 +91,7 @@ def acting(cfg: Any, key: str) -> str:
     found.sort(key=lambda path: path.count("."))
     if not found:
         return ""
-    shown = ", ".join(f"`{path}`" for path in found[:3]) + (", …" if found[3:] else "")
+    shown = first([f"`{path}`" for path in found], 3)
     scales = leaf == "lr" and OmegaConf.select(cfg, "optim.lr_scale") is not None
     return f"set {shown}" + (", or `optim.lr_scale` for all rates" if scales else "")
 

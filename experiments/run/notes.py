@@ -10,10 +10,10 @@ from experiments.run.trainer import Trainer
 from experiments.tasks.classification import Classification
 from experiments.tasks.contract import Task, WithoutData
 from xformopt.remarks import remarks
+from xformopt.text import first
 
 TRAINING = "training"
 """What recipes are for, where they do not say something else."""
-
 
 SHOWN = 6
 """So many classes are named."""
@@ -29,11 +29,13 @@ def name_of(task: Task, data: Data | None) -> str:
 
 def of_data(data: Data | None) -> Iterator[str]:
     """Give what should be known of the classes."""
-    there = data.train.labels.unique().tolist() if data else []
-    absent = [str(number) for number in range(data.classes if data else 0) if number not in there]
-    if data and absent:
-        shown = ", ".join(absent[:SHOWN]) + (", …" if absent[SHOWN:] else "")
-        yield f"`data`: train has no image of {len(absent)} of {data.classes} classes: {shown}"
+    if data is None:
+        return
+    there = data.train.labels.unique().tolist()
+    absent = [str(number) for number in range(data.classes) if number not in there]
+    if absent:
+        many = f"{len(absent)} of {data.classes} classes"
+        yield f"`data`: train has no image of {many}: {first(absent, SHOWN)}"
 
 
 def of_trainer(trainer: Trainer, batches: Batches | None) -> Iterator[str]:

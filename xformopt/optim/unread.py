@@ -6,6 +6,7 @@ from typing import Any
 from xformopt.optim.inner import unpacked
 from xformopt.optim.route import Route
 from xformopt.refused import Refused
+from xformopt.text import first
 from xformopt.transforms.link import Link, as_chain
 
 
@@ -55,5 +56,4 @@ def _reads_ndim(route: Route, shared: Mapping[str, Link]) -> bool:
 
 
 def _keys(routes: Mapping[str, Route], key: str) -> str:
-    shown = [f"`routes.{name}.{key}`" for name in [*routes][:3]]
-    return ", ".join(shown) + (", …" if len(routes) > 3 else "")
+    return first([f"`routes.{name}.{key}`" for name in routes], 3)
