@@ -48,4 +48,4 @@ def cnn(shape: torch.Size, classes: int, width: int = 24, stages: int = 3) -> nn
 
 
 def _block(channels: int, width: int) -> list[nn.Module]:
-    return [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+    return [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]

@@ -16,6 +16,7 @@ from experiments.data.batches import Batches
 from experiments.data.contract import Data
 from experiments.models.normalized import Normalized
 from experiments.observers.contract import Observer
+from experiments.run.batch_norm import with_moments_of_all
 from experiments.run.calling import called
 from experiments.run.independent import independent
 from experiments.run.judging import EMA
@@ -48,6 +49,8 @@ def build(cfg: DictConfig) -> Parts:
     batches = _batches(cfg, data, trainer, device)
     length = trainer.length(batches)
     model = _model(cfg, task, data).to(device)
+    if ranks() > 1:
+        model = with_moments_of_all(model, device)
     plain = copy.deepcopy(model) if trainer.strategy == "fsdp" else None
     if plain is not None:
         shard(model)

@@ -17,9 +17,11 @@ from experiments.data.contract import Images
 
 ROOT = Path(__file__).parents[2]
 SHORT = ("model=mlp", "model.hidden=[16]", "trainer.epochs=1", "trainer.batch_size=48")
+NORMED = ("model=small_cnn", "model.width=4", *SHORT[2:])
 PIECES = "trainer.accumulate=5"
 OPTIM = ("optim=sgd_momentum", "augment=[crop]", "trainer.eval_every=9", "pictures=false")
 COMMAND = (*SHORT, *OPTIM, PIECES)
+COMMANDS = {"mlp": COMMAND, "batch norm": (*NORMED, *OPTIM)}
 PARTS = '''
 import os, torch
 from torch import distributed
@@ -76,24 +78,26 @@ def lines(folder: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in line.items() if k != "seconds"} for line in found]
 
 
-@pytest.fixture(scope="module")
-def single(tmp_path_factory: Any) -> Path:
-    folder = tmp_path_factory.mktemp("single")
-    done = started(folder, *COMMAND, "hydra.run.dir=run", ranks=1)
+@pytest.fixture(scope="module", params=COMMANDS)
+def single(tmp_path_factory: Any, request: Any) -> tuple[Path, tuple[str, ...]]:
+    """One process, and the command that it was given."""
+    folder, command = tmp_path_factory.mktemp("single"), COMMANDS[request.param]
+    done = started(folder, *command, "hydra.run.dir=run", ranks=1)
     assert done.returncode == 0, done.stderr
-    return folder / "run"
+    return folder / "run", command
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_two_processes_give_what_one_gives(tmp_path: Path, single: Path, strategy: str):
-    done = started(tmp_path, *COMMAND, f"trainer.strategy={strategy}", "hydra.run.dir=run")
+def test_two_processes_give_what_one_gives(tmp_path: Path, single: Any, strategy: str):
+    run, command = single
+    done = started(tmp_path, *command, f"trainer.strategy={strategy}", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr
-    for found, expected in zip(lines(tmp_path / "run"), lines(single), strict=True):
+    for found, expected in zip(lines(tmp_path / "run"), lines(run), strict=True):
         assert found == pytest.approx(expected, rel=1e-5, abs=1e-5)
     for name in ("last", "best"):
         weights = load_file(tmp_path / f"run/{name}.safetensors")
-        for key, value in load_file(single / f"{name}.safetensors").items():
+        for key, value in load_file(run / f"{name}.safetensors").items():
             torch.testing.assert_close(weights[key], value, rtol=1e-4, atol=1e-5)
     assert done.stdout.count("digits  step 27/27") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
