@@ -28,7 +28,6 @@ class WholeBatchNorm(_BatchNorm):
     def _check_input_dim(self, input: Tensor) -> None:
         """Take what the class took that was here."""
 
-    @torch.compiler.disable
     def forward(self, input: Tensor) -> Tensor:
         """Return the images normalised; each channel is of mean 0 and variance 1 over all ranks."""
         if not self.training:
@@ -73,5 +72,5 @@ class _Summed(Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return summed(grad)
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return summed(*grad_outputs)
