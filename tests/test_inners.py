@@ -69,6 +69,10 @@ def runs(build: Any) -> bool:
 INNERS = {name: build for name, build in candidates() if runs(build)}
 
 
+INEXACT = {"pytorch_optimizer.kron"}
+"""Those whose last bit depends on where memory lies, with nothing of ours around too."""
+
+
 def test_most_are_there():
     assert len(INNERS) > 80
     assert {"torch.Adam", "torch.SGD", "schedulefree.AdamWScheduleFree"} <= INNERS.keys()
@@ -80,7 +84,8 @@ def test_steps_as_it_does_by_itself(name: str):
     bare, wrapped, copied = parameters(), parameters(), parameters()
     expected = steps(INNERS[name](bare), bare, 7)
     optim = ParamTransformingOptimizer(wrapped, INNERS[name])
-    assert torch.equal(steps(optim, wrapped, 7), expected)
+    close = {"rtol": 1e-6, "atol": 1e-6} if name in INEXACT else {"rtol": 0, "atol": 0}
+    torch.testing.assert_close(steps(optim, wrapped, 7), expected, **close)
     twin = ParamTransformingOptimizer(copied, INNERS[name], transforms=[T.clip_norm(max_norm=1e9)])
     torch.testing.assert_close(steps(twin, copied, 7), expected)
 
