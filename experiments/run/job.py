@@ -15,11 +15,12 @@ from experiments.results.folder import RunFolder
 from experiments.results.summary import Summary
 from experiments.run.checkpoint import Checkpoints, Every, restore
 from experiments.run.ending import ended_early
+from experiments.run.interrupting import Interruptions
 from experiments.run.judging import check_finite, judge, models, rates, whole_models, with_weights
 from experiments.run.listening import Listening
 from experiments.run.loop import is_judged, train
 from experiments.run.parts import Parts
-from experiments.run.ranks import rank
+from experiments.run.ranks import rank, ranks
 from experiments.run.stepping import precision
 from experiments.run.watching import remarks
 from xformopt.optim import parts_of
@@ -65,20 +66,19 @@ def run(
 
 
 def _train(parts: Parts, listening: Listening, folder: RunFolder) -> None:
-    """Train; tell of each event, and save checkpoints between the steps."""
+    """Train; tell of each event, and save checkpoints between the steps, before an interruption."""
     state, kept = parts.state, None
     if parts.trainer.is_resumable and rank() == 0:
         kept = Checkpoints(folder.path, Every.of(parts.trainer.checkpoint_every), state.step)
-    for event in train(parts):
-        listening.on(event)
-        if (
-            kept
-            and kept.is_due(state.step)
-            and (isinstance(event, Evaluated) or not is_judged(parts))
-        ):
+    with Interruptions(held=kept is not None and ranks() == 1) as interruptions:
+        for event in train(parts):
+            listening.on(event)
+            if isinstance(event, Evaluated) or not is_judged(parts):
+                if kept and (interruptions.came or kept.is_due(state.step)):
+                    kept.save(state, listening.state_dict())
+                interruptions.act()
+        if kept:
             kept.save(state, listening.state_dict())
-    if kept:
-        kept.save(state, listening.state_dict())
 
 
 def _reached(parts: Parts) -> dict[str, dict[str, float]]:

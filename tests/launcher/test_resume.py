@@ -225,6 +225,29 @@ class TestCommand:
         assert summary["overrides"][-1] == "seed=3"
         assert summary["status"] == "finished"
 
+    @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize(("times", "saved"), [(1, "step_6"), (2, "step_3")])
+    def test_a_signal_waits_until_the_step_is_saved(
+        self, cli: Any, monkeypatch: Any, interruptible: None, way: int, times: int, saved: str
+    ):
+        whole = left(cli(*MLP).folder)
+        make = loop.step
+
+        def signalled(parts: Any) -> None:
+            for _ in range(times if parts.state.step == 5 else 0):
+                os.kill(os.getpid(), way)
+            make(parts)
+
+        monkeypatch.setattr(loop, "step", signalled)
+        first = cli(*MLP)
+        monkeypatch.setattr(loop, "step", make)
+        assert (first.status, first.err) == (130, "error: interrupted\n")
+        assert [path.name for path in (first.folder / "checkpoints").iterdir()] == [saved]
+        assert f"`resume={first.folder.name}` goes on from the last checkpoint" in first.out
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        cli(f"resume={first.folder}")
+        assert left(first.folder) == whole
+
     def test_pictures_are_drawn_where_they_were_not(self, cli: Any, monkeypatch: Any):
         def interrupted(*_: Any) -> None:
             raise KeyboardInterrupt

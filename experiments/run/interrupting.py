@@ -1,0 +1,51 @@
+"""Ctrl-C and `kill` while a run trains: held back for a step, so that no work is lost."""
+
+import os
+import signal
+import threading
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STDERR = 2
+SAID = b"\ninterrupted: the step is made and saved; once more stops at once\n"
+
+
+class Interruptions:
+    """Keeps the first signal that would end a run until `act`; a second acts at once.
+
+    Only the main thread hears signals, so that elsewhere nothing is held back.
+    """
+
+    def __init__(self, *, held: bool) -> None:
+        """Hold signals back, or let them act as they did."""
+        self.came: signal.Signals | None = None
+        held = held and threading.current_thread() is threading.main_thread()
+        handlers = {number: signal.getsignal(number) for number in SIGNALS if held}
+        self.before = {number: handler for number, handler in handlers.items() if callable(handler)}
+
+    def __enter__(self) -> "Interruptions":
+        """Begin to hold them."""
+        for number in self.before:
+            signal.signal(number, self._hear)
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: Any) -> None:
+        """Let them act again, one that came as well."""
+        self._release()
+        if error is None:
+            self.act()
+
+    def act(self) -> None:
+        """Let what came act."""
+        if self.came is not None:
+            number, self.came = self.came, None
+            self.before[number](number, None)
+
+    def _hear(self, number: int, _: Any) -> None:
+        self._release()
+        self.came = signal.Signals(number)
+        os.write(STDERR, SAID)  # print may be at work already
+
+    def _release(self) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
