@@ -25,5 +25,5 @@ def said(error: BaseException) -> str:
 
 
 def joined(text: str) -> str:
-    """Return lines as one."""
-    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+    """Return lines as one, without the dots at their ends."""
+    return "; ".join(line.strip().rstrip(".") for line in text.splitlines() if line.strip())

@@ -27,7 +27,7 @@ from experiments.run.ranks import check_strategy, rank, ranks, replicated, shard
 from experiments.run.schedules import scheduler
 from experiments.run.state import State
 from experiments.run.trainer import Trainer
-from experiments.run.world import set_up
+from experiments.run.world import set_up, without_trace
 from experiments.tasks.contract import Task, WithoutData
 from xformopt.making import make_optimizer
 from xformopt.optim import RoutedOptimizer, averages, parts_of
@@ -49,6 +49,7 @@ def build(cfg: DictConfig) -> Parts:
     batches = _batches(cfg, data, trainer, device)
     length = trainer.length(batches)
     model = _model(cfg, task, data).to(device)
+    _check_answers(task, model, data)
     if ranks() > 1:
         model = with_moments_of_all(model, device)
     plain = copy.deepcopy(model) if trainer.strategy == "fsdp" else None
@@ -154,6 +155,13 @@ def _model(cfg: DictConfig, task: Task, data: Data | None) -> nn.Module:
     if data:
         return Normalized(model, data.mean, data.std)
     return model
+
+
+def _check_answers(task: Task, model: nn.Module, data: Data | None) -> None:
+    """Let a task refuse a model, by what it answers; what that draws changes nothing."""
+    if data and hasattr(task, "check"):
+        with without_trace():
+            task.check(model, data)
 
 
 def _offered(task: Task, data: Data | None) -> Mapping[str, Any]:

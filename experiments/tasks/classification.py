@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from experiments import register
@@ -54,6 +55,20 @@ class Classification(Task):
         """Return each metric."""
         logits, labels = outputs(model, batches)
         return {name: float(measure(logits, labels)) for name, measure in self.measures.items()}
+
+    def check(self, model: nn.Module, data: Data) -> None:
+        """Refuse a network that has not an answer for each class."""
+        device = next((p.device for p in model.parameters()), None)
+        try:
+            with evaluating(model):
+                logits, _ = outputs(model, in_order(data.train.part(torch.arange(1)), device))
+        except Exception as error:
+            error.add_note(f"`model` was given an image of shape {tuple(data.shape)}, (C, H, W)")
+            raise
+        if logits.ndim != 2 or logits.shape[1] < data.classes:
+            rule = f"a network that answers an image by a number for each of {data.classes} classes"
+            way_out = "`shape` and `classes` are given to a function that asks for them"
+            raise Refused("model", rule, tuple(logits.shape[1:]), way_out)
 
     def observers(self, data: Data) -> Mapping[str, Observer]:
         """Return who draws which test images are taken for what."""

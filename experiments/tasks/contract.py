@@ -27,6 +27,9 @@ class Task(Protocol):
         """Measure a model on a part of the data; without data there are no batches."""
         ...
 
+    def check(self, model: nn.Module, data: Any) -> None:
+        """Refuse a model that does not answer as the task needs, before anything is trained."""
+
     def observers(self, data: Any) -> Mapping[str, Observer]:
         """Return who draws the pictures of a task on its data, by name."""
         return {}

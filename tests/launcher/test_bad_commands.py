@@ -20,7 +20,7 @@ BAD = {
     "optim/inner=adamm": r"`optim/inner=adamm`: there is no such option; did you mean `adam`",
     "optim/transforms=[top_k]": r"`optim/transforms=top_k`.*no such option; did you mean `top_q`",
     "task=digit": r"`task=digit`: there is no such option; did you mean `digits`",
-    "task=null": r"`task` takes a name, got None; there are: `task=beale`",
+    "task=null": r"`task` takes a name, got None; there are: `task=",
     "optim/inner=3": r"`optim/inner` takes a name, got 3; there are: `optim/inner=adadelta`",
     "optim/inner=[adam,sgd]": r"`optim/inner` takes a name, got \['adam', 'sgd'\]",
     "optim/transforms=[null]": r"`optim/transforms` takes a list of names, got \[None\]",

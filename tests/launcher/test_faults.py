@@ -12,6 +12,7 @@ import torch
 from experiments import register
 from experiments.results.folder import RunFolder
 from experiments.run.world import FOUND
+from experiments.tasks.classification import Classification
 from experiments.tasks.toy import Toy
 from xformopt.refused import Refused
 
@@ -93,6 +94,28 @@ def noisy(shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(shape.numel(), classes))
 
 
+class Restless(nn.Flatten):
+    """Draws numbers in evaluation too."""
+
+    def forward(self, images):
+        return super().forward(images + torch.rand(()))
+
+
+@register.model
+def restless(shape, classes):
+    return nn.Sequential(Restless(), nn.Linear(shape.numel(), classes))
+
+
+@register.model
+def few(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape.numel(), classes - 1))
+
+
+@register.model
+def square(shape, classes):
+    return nn.Sequential(nn.Linear(5, classes))
+
+
 @register.model
 def undefined(shape, classes):
     net = noisy(shape, classes)
@@ -120,6 +143,7 @@ BUGS = {
     "model=wrong_model": r"TypeError: `model`: ",
     "schedule=wrong_schedule": r"ValueError: .*invalid literal for int",
     "task/metrics=[loss,accuracy,wrong_metric]": r"ValueError: .*invalid literal for int",
+    "model=square": r"RuntimeError: .*; `model` was given an image of shape \(1, 8, 8\), \(C",
     "task=WrongTask data=digits model=noisy": r"TypeError: unsupported operand type",
     "task=Forgetful data=digits model=noisy": r"KeyError: .*returns no `loss`, one of its metrics",
 }
@@ -206,6 +230,25 @@ def test_an_observer_that_meddles_changes_nothing(faulty: Any):
     assert meddled.status == 0, meddled.err
     figures = [[{**line, "seconds": 0} for line in run.metrics] for run in (plain, meddled)]
     assert figures[0] == figures[1]
+
+
+@pytest.mark.parametrize(("name", "shape"), [("few", (9,)), ("torch.nn.Identity", (1, 8, 8))])
+def test_a_network_without_an_output_for_each_class(faulty: Any, name: str, shape: tuple[int, ...]):
+    words = (f"model={name}",) if "." not in name else ("task=classification", "data=digits")
+    result = faulty(*words, *([f"model._target_={name}"] if "." in name else []))
+    assert result.status == 2
+    assert result.line.startswith(
+        f"error: `model` must be a network that answers an image by a number for each of 10 "
+        f"classes, got {shape}; `shape` and `classes` are given to a function that asks for them"
+    )
+
+
+def test_asking_a_network_for_its_outputs_draws_nothing(faulty: Any, monkeypatch: Any):
+    asked = faulty("model=restless")
+    monkeypatch.delattr(Classification, "check")
+    unasked = faulty("model=restless")
+    assert asked.status == unasked.status == 0
+    assert asked.read("summary.json")["final"] == unasked.read("summary.json")["final"]
 
 
 def test_nan_before_the_first_step(faulty: Any):
