@@ -64,13 +64,18 @@ def schedule(part: Part) -> Part:
     return _store(part, "schedule", zen_partial=True)
 
 
-def metric(mode: Mode, scale: Scale = "linear") -> Callable[[Part], Part]:
-    """Register a metric of classifiers: `'task/metrics=[NAME]'`, a number `f(logits, labels)`."""
+def metric(
+    mode: Mode, scale: Scale = "linear", limit: float | None = None
+) -> Callable[[Part], Part]:
+    """Register a metric of classifiers: `'task/metrics=[NAME]'`, a number `f(logits, labels)`.
+
+    No figure is better than the `limit`, 1 for an accuracy.
+    """
     if mode not in get_args(Mode):
         raise Refused("mode", '"min" or "max"', mode, '`@register.metric("max")`')
 
     def decorate(part: Part) -> Part:
-        vars(part).update(mode=mode, scale=scale)
+        vars(part).update(mode=mode, scale=scale, limit=limit)
         return _store(part, "task/metrics", zen_partial=True)
 
     return decorate

@@ -171,6 +171,7 @@ def test_the_key_under_a_prefix():
     assert error.path == "trainer.steps"
     said = Refused("lr", says="nothing reads it").under("inner").under("optim")
     assert str(said) == "`optim.inner.lr`: nothing reads it"
+    assert Refused("model.hidden", "an int", "x").under("model").path == "model.hidden"
 
 
 def test_a_sentence_alone_is_of_no_key():

@@ -54,9 +54,14 @@ class Refused(ValueError):
         return dotted(self.part, self.key)
 
     def under(self, prefix: str) -> "Refused":
-        """Return the same of the key `prefix.path`, for whoever knows where the config stands."""
+        """Return the same of the key `prefix.path`, for whoever knows where the config stands.
+
+        A key that begins so already stays.
+        """
         made = copy.copy(self)
-        made.key, made.part, made._shows_key = dotted(prefix, self.path), "", True
+        begins = f"{self.path}.".startswith(f"{prefix}.")
+        made.key, made.part = self.path if begins else dotted(prefix, self.path), ""
+        made._shows_key = True
         made.args = (made._message(),)
         return made
 

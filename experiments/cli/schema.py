@@ -21,10 +21,12 @@ def check_parts(cfg: DictConfig) -> None:
     if not isinstance(cfg.get("trainer"), DictConfig):
         raise Refused(f"`trainer` must be an option: {way_out('trainer')}")
     for key in sorted(OmegaConf.missing_keys(cfg)):
-        raise Refused(f"`{key}` has no value (???); set it: `{key}=…`")
+        raise Refused(f"`{key}` must be given: `{key}=…`")
     for key in PARTS:
         if cfg.get(key) is not None or key not in MAY_BE_NULL:
             _check_node(cfg, key)
+    if cfg.get("model") is None:
+        raise Refused("model", "a model", None, way_out("model"))
     _check_optim(cfg)
     if not isinstance(cfg.pictures, bool):
         raise Refused("pictures", "true or false", cfg.pictures)

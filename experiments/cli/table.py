@@ -33,6 +33,7 @@ def as_rows(summary: Summary, path: Path) -> list[tuple[str, str]]:
     weights = sorted(file.name for file in path.glob("*.safetensors"))
     rows = [
         ("task", summary.task),
+        ("model", summary.model and f"{summary.model}, {summary.parameters:,} parameters"),
         ("inner optimizer", summary.inner),
         ("transforms", ", ".join(summary.transforms) or "none"),
         ("seed", str(summary.seed)),

@@ -60,5 +60,8 @@ def _folder(word: str, arguments: Sequence[str]) -> Path | None:
         raise Refused(word, "given once", named)
     path = Path(named[0])
     if not (path / "config.yaml").is_file():
+        if (path / "summary.json").is_file():
+            rule = "the folder of a run that began; the command of this one was refused"
+            raise Refused(word, rule, named[0], "its `summary.json` says why")
         raise Refused(word, "the folder of a run, which holds a `config.yaml`", named[0])
     return path

@@ -74,7 +74,7 @@ class Data:
     names: Sequence[str] = field(default=())
 
     def __post_init__(self) -> None:
-        """Refuse an empty part, images of several shapes, and labels that are no classes."""
+        """Refuse an empty part, images of several shapes, and labels without class or name."""
         for name, part in self.parts.items():
             of = f"`{name}` of the data set {self.name}"
             if not len(part):
@@ -88,6 +88,9 @@ class Data:
                 raise Refused(
                     f"{of} must have classes from 0 on as labels, got {int(part.labels.min())}"
                 )
+
+        if isinstance(self.names, str) or 0 < len(self.names) < self.classes:
+            raise Refused("names", f"a list, one for each of {self.classes} classes", self.names)
 
     @property
     def parts(self) -> dict[str, Images]:

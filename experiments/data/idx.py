@@ -2,6 +2,7 @@
 
 import gzip
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,13 @@ PARTS = {"train": "train", "test": "t10k"}
 
 
 @register.data
-def idx(root: str, name: str = "idx", valid: float = 0.1, seed: int = 0) -> Data:
+def idx(
+    root: str, name: str = "idx", valid: float = 0.1, seed: int = 0, names: Sequence[str] = ()
+) -> Data:
     """Return the set whose files `train-images-idx3-ubyte`, `t10k-…`, `.gz` or not, lie in `root`.
 
-    `valid` is the share of each class that is drawn off `train`, by `seed`.
+    `valid` is the share of each class that is drawn off `train`, by `seed`; `names` are those of
+    the classes.
 
     Source: LeCun et al. 1998, Gradient-based learning applied to document recognition.
     """
@@ -33,7 +37,7 @@ def idx(root: str, name: str = "idx", valid: float = 0.1, seed: int = 0) -> Data
         )
         for part, begin in PARTS.items()
     }
-    return from_parts(name, parts, valid=valid, seed=seed)
+    return from_parts(name, parts, valid=valid, seed=seed, names=names)
 
 
 def _read(folder: Path, name: str) -> Tensor:

@@ -1,6 +1,6 @@
 """A file of NumPy arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -26,13 +26,18 @@ CHANNELS = (1, 3)
 
 @register.data
 def npz(
-    file: str, name: str | None = None, valid: float = 0.1, test: float = 0.2, seed: int = 0
+    file: str,
+    name: str | None = None,
+    valid: float = 0.1,
+    test: float = 0.2,
+    seed: int = 0,
+    names: Sequence[str] = (),
 ) -> Data:
     """Return the set of a file with `x_train` and `y_train`, and the like for valid and test.
 
     Images are uint8 of shape `(N, H, W)`, `(N, H, W, C)` or `(N, C, H, W)`, with 1 or 3 channels;
     `images` and `labels` as MedMNIST has them, or plain `x` and `y`, are read as well. What is
-    missing is drawn off `train`, the shares `test` and `valid` of each class.
+    missing is drawn off `train`, the shares `test` and `valid` of each class, which have `names`.
     """
     path = Path(file).expanduser()
     if not path.is_file():
@@ -49,7 +54,7 @@ def npz(
     if "train" not in held:
         wanted = " or ".join("`{}` and `{}`".format(*pair) for pair in NAMES["train"])
         raise Refused("file", f"a file with {wanted}", ", ".join(there))
-    return from_parts(name or path.stem, held, valid=valid, test=test, seed=seed)
+    return from_parts(name or path.stem, held, valid=valid, test=test, seed=seed, names=names)
 
 
 def _part(arrays: Mapping[str, Any], keys: tuple[tuple[str, str], ...]) -> Images | None:
@@ -58,8 +63,8 @@ def _part(arrays: Mapping[str, Any], keys: tuple[tuple[str, str], ...]) -> Image
             classes = torch.from_numpy(arrays[labels]).long().flatten()
             pixels = _channels_first(images, arrays[images])
             if len(classes) != len(pixels):
-                many = f"as many as there are `{images}`, {len(pixels)}"
-                raise Refused(labels, many, len(classes))
+                rule = f"a file with as many `{labels}` as `{images}`, {len(pixels)}"
+                raise Refused("file", rule, len(classes))
             return Images(pixels, classes)
     return None
 

@@ -33,7 +33,14 @@ def as_parts(there: Mapping[str, Held]) -> dict[str, Held]:
 
 
 def from_arrays(
-    name: str, images: Tensor, labels: Tensor, *, valid: float, test: float, seed: int = 0
+    name: str,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    valid: float,
+    test: float,
+    seed: int = 0,
+    names: Sequence[str] = (),
 ) -> Data:
     """Return a data set whose valid and test parts are drawn off, the same shares of each class.
 
@@ -44,9 +51,10 @@ def from_arrays(
         valid: the share of what is left beside `test`.
         test: the share of all.
         seed: of the valid part; the test part is always the same.
+        names: those of the classes, if they have any.
     """
     whole = Images(torch.as_tensor(images), torch.as_tensor(labels))
-    return from_parts(name, {"train": whole}, valid=valid, test=test, seed=seed)
+    return from_parts(name, {"train": whole}, valid=valid, test=test, seed=seed, names=names)
 
 
 def from_parts(

@@ -6,7 +6,7 @@ from experiments import register
 from xformopt.refused import Refused
 
 
-@register.metric("min", scale="log")
+@register.metric("min", scale="log", limit=0)
 def loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the mean cross-entropy.
 
@@ -17,7 +17,7 @@ def loss(logits: Tensor, labels: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits, labels)
 
 
-@register.metric("max")
+@register.metric("max", limit=1)
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the share of images whose class has the largest logit.
 
@@ -28,7 +28,7 @@ def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits.argmax(1) == labels).float().mean()
 
 
-@register.metric("max")
+@register.metric("max", limit=1)
 def top_accuracy(logits: Tensor, labels: Tensor, k: int = 5) -> Tensor:
     """Return the share of images whose class is among the k largest logits.
 

@@ -20,7 +20,7 @@ def console() -> Observer:
 
 
 class Lines(Observer):
-    """Prints a plain line for an evaluation, for about twenty of them."""
+    """Prints a plain line for an evaluation, for about twenty of them and for the last."""
 
     draws = False
 
@@ -29,20 +29,34 @@ class Lines(Observer):
         self.run = run
         self.began = perf_counter()
         self.due = 0.0
+        self.waiting, self.left_out = "", 0
 
     def on(self, event: Event) -> None:
         """Print the line of an evaluation, if one is due."""
         if not isinstance(event, Evaluated):
             return
-        steps = self.run.steps
-        if event.step < self.due and event.step != steps:
-            return
-        self.due = event.step + steps / LINES
-        print(
-            f"{self.run.name}  step {event.step}/{steps}  {as_words(event.metrics)}  "
-            f"lr {self.run.rate():.3g}  {speed(self.run, event.step, self.began)}",
-            flush=True,
-        )
+        self.left_out += bool(self.waiting)
+        self.waiting = self._line(event)
+        if event.step >= self.due:
+            self.due = event.step + self.run.steps / LINES
+            self._print()
+
+    def end(self, summary: Summary) -> None:
+        """Print the line of the last evaluation; say how many were left out."""
+        self._print()
+        if self.left_out:
+            print(f"{self.run.name}  {self.left_out} evaluations more in metrics.jsonl", flush=True)
+
+    def _line(self, event: Evaluated) -> str:
+        step, begin = f"step {event.step}/{self.run.steps}", self.run.begin
+        rate = speed(self.run, event.step, self.began) if event.step > begin else ""
+        words = [self.run.name, step, as_words(event.metrics), f"lr {self.run.rate():.3g}", rate]
+        return "  ".join(filter(None, words))
+
+    def _print(self) -> None:
+        if self.waiting:
+            print(self.waiting, flush=True)
+        self.waiting = ""
 
 
 class Bar(Observer):

@@ -19,6 +19,10 @@ TRAIN = "train"
 """What a line is called that is of no other part, where there are several."""
 
 
+WHOLE = (TRAIN, "valid")
+"""The lines that are drawn whole; those of averages are dashed."""
+
+
 class Curves(Observer):
     """Draws `curves.png`: a panel a metric, on train, on valid, and of averages of the weights."""
 
@@ -39,17 +43,22 @@ class Curves(Observer):
         path = self.run.folder / "curves.png"
         with figure(path, (4.4 * len(panels), 3.4), panels=len(panels)) as (drawn, axes):
             for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+                axis.sharex(axes[0])
                 for name, part in lines.items():
+                    style = {"linestyle": "-" if part in WHOLE else "--"}
                     named = {"label": part} if len(parts) > 1 else {}
-                    _draw(axis, history, name, color=f"C{parts.index(part)}", **named)
+                    _draw(axis, history, name, color=f"C{parts.index(part)}", **style, **named)
                 self._finish(axis, title)
             drawn.suptitle(self.run.title)
 
     def _finish(self, axis: Any, title: str) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         logs = [metric.name for metric in self.run.metrics if metric.scale == "log"]
         values = [value for line in axis.lines for value in line.get_ydata()]
         if title in logs and 0 <= DECADE * min(values) < max(values):
             axis.set_yscale("symlog" if min(values) == 0 else "log", **_threshold(values))
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axis.set(xlabel="step", title=title)
         axis.grid(alpha=0.3)
         if axis.get_legend_handles_labels()[1]:

@@ -47,6 +47,8 @@ class Mistakes(Observer):
         self._draw_worst(logits, labels)
 
     def _draw_confusion(self, counts: Tensor) -> None:
+        occur = (counts.sum(0) + counts.sum(1)).nonzero()[:, 0]
+        counts = counts[occur][:, occur]
         classes = len(counts)
         side = min(9.0, 2.6 + 0.42 * min(classes, NAMED))
         shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
@@ -55,7 +57,7 @@ class Mistakes(Observer):
             bar = drawn.colorbar(shown, label="share of the true class")
             bar.set_ticks([share**0.5 for share in SHARES], labels=[f"{s:.0%}" for s in SHARES])
             if classes <= NAMED:
-                names = [self._name(i) for i in range(classes)]
+                names = [self._name(i) for i in occur.tolist()]
                 upright = max(map(len, names)) > 2
                 axis.set_xticks(range(classes), names, rotation=90 if upright else 0)
                 axis.set_yticks(range(classes), names)
@@ -70,7 +72,8 @@ class Mistakes(Observer):
         if not len(chosen):
             return
         path, taken = self.run.folder / "worst.png", logits[chosen].argmax(1)
-        with grid(path, -(-len(chosen) // COLUMNS), COLUMNS) as (drawn, axes):
+        columns = min(COLUMNS, len(chosen))
+        with grid(path, -(-len(chosen) // columns), columns) as (drawn, axes):
             for axis in axes:
                 axis.axis("off")
             for axis, image, number, other, share in zip(

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -74,22 +74,24 @@ def remarks(jobs: Sequence[Summary]) -> list[str]:
 
 def as_markdown(rows: list[Standing]) -> str:
     """Lay the rows out as an aligned Markdown table; what all of them share stands above it."""
-    first = rows[0].config
-    shared = {k: v for k, v in first.items() if all(row.config.get(k) == v for row in rows)}
-    shared = shared if len(rows) > 1 else {}
-    keys = [key for key in _keys(rows) if key not in shared]
-    table = [[*keys, "metric", "mean ± sd", "best", "test ± sd", "seeds", "seconds", "error"]]
-    for row in rows:
-        spreads = [_spread(row.mean, row.sd), _short(row.best), _spread(row.test, row.test_sd)]
-        cells = [*(row.config.get(k, "") for k in keys), row.metric, *spreads, row.seeds]
-        table.append([*cells, _short(row.seconds), row.error])
-    dropped = {len(keys) + 3} if all(row.test is None for row in rows) else set()
-    dropped |= {len(keys) + 6} if not any(row.error for row in rows) else set()
-    kept = [[cell for i, cell in enumerate(cells) if i not in dropped] for cells in table]
-    above = ", ".join(f"`{key}={value}`" for key, value in shared.items())
-    header, *lines = kept
-    return (f"All with {above}:\n\n" if above else "") + text.as_markdown(
-        header, lines, aligned=True
+    configs = {key: [row.config.get(key, "") for row in rows] for key in _keys(rows)}
+    metrics = {row.metric for row in rows if row.metric}
+    only = metrics.pop() if len(metrics) == 1 else ""  # a row that failed has none
+    named = {"metric": [row.metric or only for row in rows], "seeds": [row.seeds for row in rows]}
+    figures = {
+        "mean ± sd": [_spread(row.mean, row.sd) for row in rows],
+        "best": [_short(row.best) for row in rows],
+        "test ± sd": [_spread(row.test, row.test_sd) for row in rows],
+        "seconds": [_short(row.seconds) for row in rows],
+        "error": [row.error for row in rows],
+    }
+    above = [f"`{key}={value}`" for key, value in _shared(configs)]
+    above += [f"{key} {value}" for key, value in _shared(named)]
+    columns = {key: cells for key, cells in (configs | named).items() if not _is_shared(cells)}
+    columns |= {key: cells for key, cells in figures.items() if any(cells)}
+    lines = list(zip(*columns.values(), strict=True))
+    return (f"All with {', '.join(above)}:\n\n" if above else "") + text.as_markdown(
+        list(columns), lines, aligned=True
     )
 
 
@@ -153,6 +155,15 @@ def _rank(row: Standing) -> tuple[Any, ...]:
     if row.mean is None:
         return (True, row.task, 0.0)
     return (False, row.task, -row.mean if row.mode == "max" else row.mean)
+
+
+def _shared(columns: Mapping[str, list[str]]) -> list[tuple[str, str]]:
+    return [(key, cells[0]) for key, cells in columns.items() if _is_shared(cells)]
+
+
+def _is_shared(cells: list[str]) -> bool:
+    """Return whether several rows agree."""
+    return len(cells) > 1 and len(set(cells)) == 1
 
 
 def _keys(rows: list[Standing]) -> list[str]:

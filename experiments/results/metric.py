@@ -9,6 +9,8 @@ Scale = Literal["linear", "log"]
 class Metric(NamedTuple):
     """A figure by its name: whether less or more of it is better, and how it is drawn.
 
+    No figure is better than the `limit`, if it has one.
+
     >>> accuracy = Metric("accuracy", "max")
     >>> accuracy.better(0.9, 0.8), accuracy.on("valid").name
     (True, 'valid_accuracy')
@@ -17,6 +19,7 @@ class Metric(NamedTuple):
     name: str
     mode: Mode = "min"
     scale: Scale = "linear"
+    limit: float | None = None
 
     def better(self, new: float, old: float) -> bool:
         """Return whether `new` beats `old`."""

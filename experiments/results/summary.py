@@ -28,6 +28,7 @@ class Summary:
     overrides: tuple[str, ...] = ()
     task: str = ""
     goal: Metric | None = None
+    model: str = ""
     optimizer: str = ""
     inner: str = ""
     transforms: tuple[str, ...] = ()

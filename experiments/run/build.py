@@ -1,25 +1,24 @@
 """From a config to the parts of a run: what it says is built here, and nowhere else."""
 
 import copy
-from collections.abc import Callable, Collection, Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from hydra_zen import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
-from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from experiments.data.batches import Batches
 from experiments.data.contract import Data
 from experiments.models.normalized import Normalized
 from experiments.observers.contract import Observer
 from experiments.run.batch_norm import with_moments_of_all
+from experiments.run.beside import average, check_averages, scaler
 from experiments.run.calling import called
 from experiments.run.independent import independent
-from experiments.run.judging import EMA
 from experiments.run.listeners import observers_of
 from experiments.run.notes import TRAINING, name_of, of_data, of_optimizer, of_trainer
 from experiments.run.parts import Parts
@@ -30,8 +29,7 @@ from experiments.run.trainer import Trainer
 from experiments.run.world import set_up, without_trace
 from experiments.tasks.contract import Task, WithoutData
 from xformopt.making import make_optimizer
-from xformopt.optim import RoutedOptimizer, averages, parts_of
-from xformopt.optim.stepping import evaluates_once
+from xformopt.optim import RoutedOptimizer, averages
 from xformopt.refused import Refused, dotted
 
 
@@ -44,11 +42,13 @@ def build(cfg: DictConfig) -> Parts:
     trainer: Trainer = instantiate(cfg.trainer)
     check_strategy(trainer.strategy)
     task = _task(cfg)
+    trainer.check_target(task.goal)
     data = _data(cfg, task)
     data = data.to(device) if data else None
     batches = _batches(cfg, data, trainer, device)
     length = trainer.length(batches)
-    model = _model(cfg, task, data).to(device)
+    model, model_name = _model(cfg, task, data)
+    model.to(device)
     _check_answers(task, model, data)
     if ranks() > 1:
         model = with_moments_of_all(model, device)
@@ -60,17 +60,18 @@ def build(cfg: DictConfig) -> Parts:
         model.channels_last = trainer.channels_last
     if trainer.compile:
         model.compile()
-    _check_averages(trainer, averages(optimizer))
+    check_averages(trainer, averages(optimizer))
     state = State(
         model=model,
         optimizer=optimizer,
         plain=plain,
         scheduler=scheduler(optimizer, instantiate(cfg.schedule), length.steps),
-        average=_average(model, trainer.ema),
-        scaler=_scaler(trainer, optimizer, device),
+        average=average(trainer, model),
+        scaler=scaler(trainer, optimizer, device),
     )
     return Parts(
         name=name_of(task, data),
+        model="" if data is None else model_name,
         task=task,
         data=data,
         batches=batches,
@@ -139,22 +140,29 @@ def _batches(
 def network(cfg: DictConfig) -> nn.Module:
     """Return the network that a config says, on the CPU, before any training."""
     task = _task(cfg)
-    return _model(cfg, task, _data(cfg, task))
+    return _model(cfg, task, _data(cfg, task))[0]
 
 
-def _model(cfg: DictConfig, task: Task, data: Data | None) -> nn.Module:
+def _model(cfg: DictConfig, task: Task, data: Data | None) -> tuple[nn.Module, str]:
+    """Return the model, and what it is called."""
     if cfg.model is None:
         raise Refused("model", "a model", None, "choose one: `model=NAME`; `--help` lists them")
     offered = _offered(task, data)
     partial = any(key in cfg.model for key in ("_partial_", "_zen_partial"))
     named: Any = OmegaConf.to_container(cfg.model, resolve=True)
     node = cfg.model if partial else {**named, "_partial_": True}
-    model = called("model", instantiate(node), offered)
+    make = instantiate(node)
+    model = called("model", make, offered)
     if not isinstance(model, nn.Module):
         raise Refused("model", "a torch module", type(model).__name__)
-    if data:
-        return Normalized(model, data.mean, data.std)
-    return model
+    return Normalized(model, data.mean, data.std) if data else model, _called(make, model)
+
+
+def _called(make: Any, model: nn.Module) -> str:
+    """Return the name of the function or class that made a model; of a method, the model's own."""
+    made_by = getattr(make, "func", make)
+    named = inspect.isfunction(made_by) or inspect.isclass(made_by)
+    return made_by.__name__ if named else type(model).__name__
 
 
 def _check_answers(task: Task, model: nn.Module, data: Data | None) -> None:
@@ -196,35 +204,6 @@ def _key(error: Exception) -> str:
     if not isinstance(error, Refused):
         return "optim"
     return dotted("optim", error.path if error.of else "" if error.rule else error.part)
-
-
-def _scaler(trainer: Trainer, optimizer: Optimizer, device: torch.device) -> GradScaler | None:
-    """Return what scales float16 gradients, around optimizers that take them once a step."""
-    if trainer.precision != "fp16":
-        return None
-    inner = [getattr(part, "inner_opt", part) for part in parts_of(optimizer).values()]
-    if trainer.strategy == "fsdp":
-        raise Refused("trainer.precision", "fp32 or bf16 under fsdp", trainer.precision)
-    several = next((type(opt).__name__ for opt in inner if not evaluates_once(type(opt))), None)
-    if several:
-        rule = f"fp32 or bf16 under {several}, which may take several gradients a step"
-        raise Refused("trainer.precision", rule, trainer.precision)
-    return GradScaler(device.type)
-
-
-def _check_averages(trainer: Trainer, kept: Collection[str]) -> None:
-    """Refuse averages of weights that have the same name, or would have to be gathered."""
-    if trainer.ema is not None and EMA in kept:
-        raise Refused("trainer.ema", f"null beside a link of the name `{EMA}`", trainer.ema)
-    if trainer.strategy == "fsdp" and (trainer.ema is not None or kept):
-        rule = f"ddp beside an average of the weights, {EMA if trainer.ema else next(iter(kept))}"
-        raise Refused("trainer.strategy", rule, trainer.strategy)
-
-
-def _average(model: nn.Module, decay: float | None) -> AveragedModel | None:
-    if decay is None:
-        return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
 def _each(nodes: DictConfig) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""When a run is over before its steps are: its target is reached, or nothing gets better."""
+"""How a run ends: early, where its target is reached or nothing gets better, or for the worse."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from experiments.run.parts import Parts
 
@@ -24,6 +24,19 @@ def ended_early(parts: Parts) -> Iterator[str]:
         better = f"no better {parts.goal.name} since step {state.best.step}"
         why = "`trainer.target` was reached" if reached else f"`trainer.patience`, {better}"
         yield f"the run ended at step {state.step} of {steps}: {why}"
+
+
+def ended_worse(parts: Parts, first: Mapping[str, float]) -> Iterator[str]:
+    """Say which metrics are worse than they were at first, before any step."""
+    last = parts.state.last.metrics if parts.state.last else {}
+    split = "valid" if parts.data else ""
+    worse = [
+        f"{name} is {last[name]:.4g}, and was {first[name]:.4g}"
+        for name, metric in ((metric.on(split).name, metric) for metric in parts.task.metrics)
+        if name in last and name in first and metric.better(first[name], last[name])
+    ]
+    if worse:
+        yield f"the run ended worse than it began: {'; '.join(worse)}"
 
 
 def is_over(parts: Parts) -> bool:

@@ -11,10 +11,10 @@ from torch.optim import Optimizer
 from experiments.observers.contract import Evaluated, Run
 from experiments.observers.files import Files
 from experiments.results.environment import environment
-from experiments.results.folder import RunFolder
+from experiments.results.folder import RunFolder, read_metrics
 from experiments.results.summary import Summary
 from experiments.run.checkpoint import Checkpoints, Every, restore
-from experiments.run.ending import ended_early
+from experiments.run.ending import ended_early, ended_worse
 from experiments.run.interrupting import Interruptions
 from experiments.run.judging import check_finite, judge, models, rates, whole_models, with_weights
 from experiments.run.listening import Listening
@@ -54,6 +54,8 @@ def run(
         listening.load_state_dict(held)
         _train(parts, listening, folder)
         summary = replace(summary, status="finished", **_reached(parts))
+        worse = ended_worse(parts, read_metrics(folder.path)[0])
+        summary = replace(summary, notes=(*summary.notes, *worse))
     except BaseException as error:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         summary = replace(summary, status=status, error=explain(error))
@@ -111,6 +113,7 @@ def _described(parts: Parts, summary: Summary) -> Summary:
         optimizer=_chains(optimizer),
         task=parts.name,
         goal=parts.goal,
+        model=parts.model,
         inner=_inner(optimizer),
         transforms=tuple(f"{name}: {link!r}" for name, link in chain.items()),
         parameters=sum(p.numel() for p in model.parameters()),
@@ -122,7 +125,7 @@ def _described(parts: Parts, summary: Summary) -> Summary:
 def _run(parts: Parts, folder: RunFolder, summary: Summary) -> Run:
     return Run(
         name=parts.name,
-        title=f"{parts.name} · {summary.optimizer}",
+        title=" · ".join(filter(None, (parts.name, parts.model, summary.optimizer))),
         goal=parts.goal,
         metrics=parts.task.metrics,
         begin=parts.state.step,

@@ -15,6 +15,8 @@ from xformopt.text import first
 TRAINING = "training"
 """What recipes are for, where they do not say something else."""
 
+WITHOUT_GAPS = "`np.unique(labels, return_inverse=True)[1]` numbers those that occur"
+
 SHOWN = 6
 """So many classes are named."""
 
@@ -32,10 +34,12 @@ def of_data(data: Data | None) -> Iterator[str]:
     if data is None:
         return
     there = data.train.labels.unique().tolist()
-    absent = [str(number) for number in range(data.classes) if number not in there]
+    names = data.names or [str(number) for number in range(data.classes)]
+    absent = [name for number, name in enumerate(names) if number not in there]
     if absent:
         many = f"{len(absent)} of {data.classes} classes"
-        yield f"`data`: train has no image of {many}: {first(absent, SHOWN)}"
+        way_out = "" if data.names else f"; {WITHOUT_GAPS}"
+        yield f"`data`: train has no image of {many}: {first(absent, SHOWN)}{way_out}"
 
 
 def of_trainer(trainer: Trainer, batches: Batches | None) -> Iterator[str]:

@@ -19,10 +19,12 @@ from experiments.tasks.contract import Task
 class Parts:
     """The parts of a run, and the state that it starts from.
 
+    `name` and `model` are what task and model are called, "" where points are moved;
     `trained` is what is called in training: the model, or what several processes put around it.
     """
 
     name: str
+    model: str
     task: Task
     data: Data | None
     batches: Batches | None

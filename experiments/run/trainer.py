@@ -7,6 +7,7 @@ from hydra_zen import store
 
 from experiments.data.batches import Batches
 from experiments.observers.weights import KEPT, Kept
+from experiments.results.metric import Metric
 from experiments.run.checkpoint import Every
 from experiments.run.ranks import Strategy
 from xformopt.refused import Refused, check_count
@@ -106,6 +107,16 @@ class Trainer:
             raise Refused("end_at_target", "false without a `trainer.target`", True)
         if self.ema is not None and not (_is_number(self.ema) and 0 <= self.ema < 1):
             raise Refused("ema", "a number in [0, 1) or null", self.ema)
+
+    def check_target(self, goal: Metric) -> None:
+        """Refuse a target that the goal cannot come up to."""
+        if (
+            self.target is not None
+            and goal.limit is not None
+            and goal.better(self.target, goal.limit)
+        ):
+            rule = f"at {'most' if goal.mode == 'max' else 'least'} {goal.limit:g} for {goal.name}"
+            raise Refused("trainer.target", rule, self.target)
 
     @property
     def is_resumable(self) -> bool:

@@ -26,10 +26,17 @@ def remarks(state: State) -> list[str]:
         return []
     looked = state.step.bit_length()
     return [
-        f"the link `{name}` changed nothing, at none of the {looked} steps that were looked at"
+        f"the link `{name}` changed nothing at any of the {looked} steps that were looked at; "
+        f"`{_key(name)}=null` leaves it out"
         for name, acted in state.watched.items()
         if not acted
     ]
+
+
+def _key(link: str) -> str:
+    """Return where a link stands in the config: in the chain, or in that of its route."""
+    route, dot, name = link.rpartition(".")
+    return f"optim.{f'routes.{route}.' if dot else ''}transforms.{name}"
 
 
 def _is_compiled(optimizer: Optimizer) -> bool:

@@ -93,4 +93,4 @@ def as_metric(name: str, measure: Measure) -> Metric:
     known = vars(getattr(measure, "func", measure))
     if "mode" not in known:
         raise Refused(f"metrics.{name}", "decorated by `register.metric(mode)`", measure)
-    return Metric(name, known["mode"], known["scale"])
+    return Metric(name, *(known[key] for key in Metric._fields[1:]))

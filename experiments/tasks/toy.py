@@ -18,8 +18,8 @@ Function = Callable[[Tensor], Tensor]
 TOLERANCE = 1e-2
 """The distance to a minimum below which a start counts as solved."""
 
-LOSS, DISTANCE = Metric("loss", "min", "log"), Metric("distance", "min", "log")
-SOLVED = Metric("solved", "max")
+LOSS, DISTANCE = Metric("loss", "min", "log"), Metric("distance", "min", "log", limit=0)
+SOLVED = Metric("solved", "max", limit=1)
 
 
 class Toy(WithoutData):

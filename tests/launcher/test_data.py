@@ -138,7 +138,9 @@ class TestNpz:
 
     def test_fewer_labels_than_images(self, tmp_path: Path):
         file = self.save(tmp_path / "few.npz", x=np.zeros((3, 4, 4), np.uint8), y=np.arange(2))
-        with pytest.raises(Refused, match="`y` must be as many as there are `x`, 3, got 2"):
+        with pytest.raises(
+            Refused, match="`file` must be a file with as many `y` as `x`, 3, got 2"
+        ):
             npz(file)
 
     def test_parts_that_are_there_are_kept(self, tmp_path: Path):
@@ -159,7 +161,22 @@ class TestNpz:
         file = self.save(tmp_path / "gaps.npz", x=whole.pixels.numpy(), y=2 * whole.labels.numpy())
         odd = f"{whole.labels.max()} of {1 + 2 * whole.labels.max()} classes: 1, 3"
         command = ("task=classification", "data=npz", f"data.file={file}", "model=mlp", *QUICK)
-        assert f"note: `data`: train has no image of {odd}" in cli(*command).out
+        plain, named = (
+            cli(*command, *more).out
+            for more in ((), ("data.names=[a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s]",))
+        )
+        way_out = "; `np.unique(labels, return_inverse=True)[1]` numbers those that occur\n"
+        assert f"note: `data`: train has no image of {odd}, 5, 7, 9, 11, …{way_out}" in plain
+        assert "classes: b, d, f, h, j, l, …\n" in named
+
+    @pytest.mark.parametrize("names", ["[a,b]", "abcdefghij"])
+    def test_names_are_one_for_each_class(
+        self, cli: Any, tmp_path: Path, whole: Images, names: str
+    ):
+        file = self.save(tmp_path / "named.npz", x=whole.pixels.numpy(), y=whole.labels.numpy())
+        command = ("task=classification", "data=npz", f"data.file={file}", "model=mlp", *QUICK)
+        result = cli(*command, f"data.names={names}")
+        assert "`data.names` must be a list, one for each of 10 classes, got " in result.line
 
     def test_refuses(self, cli: Any, tmp_path: Path):
         floats = self.save(tmp_path / "f.npz", x=np.zeros((9, 4, 4)), y=np.zeros(9, int))

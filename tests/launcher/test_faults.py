@@ -160,7 +160,7 @@ def test_a_bug_of_the_user(faulty: Any, words: str):
 
 
 WRONG = {
-    "task=NoTask": r"`task` must be a task, which has metrics.*got 'NoTask'; `metrics` is missing",
+    "task=NoTask model=noisy": r"`task` must be a task, which has metrics.*got 'NoTask'; `met",
     "observers=[files]": r"`observers.files` must be of a name that no other observer has",
     "observers=[NoObserver]": r"`observers.NoObserver` must be an observer, with `start`",
     "trainer.ema=0.5 +optim/transforms@optim.transforms.ema=param_ema": r"`trainer.ema` must be n",

@@ -165,10 +165,10 @@ class TestTrajectories:
         assert not list(tmp_path.iterdir())
 
 
-def test_pictures_name_task_and_optimizer(cli: Any, monkeypatch: Any):
+def test_pictures_name_task_model_and_optimizer(cli: Any, monkeypatch: Any):
     titles = []
     monkeypatch.setattr(Curves, "end", lambda self, summary: titles.append(self.run.title))
     cli(*SHORT, "optim=signum", "pictures=true")
     cli("optim=muon", "trainer.steps=1", "pictures=true")
     muon = "AdamW | ema → orthogonalize → weight_decay → SGD"
-    assert titles == ["himmelblau · ema → sign → SGD", f"digits · {muon}"]
+    assert titles == ["himmelblau · ema → sign → SGD", f"digits · small_cnn · {muon}"]

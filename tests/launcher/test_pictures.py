@@ -70,6 +70,9 @@ class TestCurves:
             line.get_color() for line in accuracy.lines
         ]
         assert [*loss.lines[1].get_xdata()] == [0, 5, 10, 15, 20]
+        assert [line.get_linestyle() for line in loss.lines] == ["-", "-", "--"]
+        assert loss.get_xlim() == accuracy.get_xlim()
+        assert all(float(tick).is_integer() for tick in loss.get_xticks())
 
     @pytest.mark.parametrize(
         ("values", "scale"),
@@ -129,6 +132,15 @@ class TestMistakes:
         assert len(shown) == 24
         assert "class" in shown[0].get_title()
 
+    def test_classes_that_nothing_is_of_or_taken_for_are_left_out(
+        self, tmp_path: Path, drawn: dict[str, Any]
+    ):
+        logits, labels = torch.eye(100)[[3, 50, 99]], torch.tensor([3, 3, 99])
+        mistakes(tmp_path, logits, labels, torch.zeros(3, 1, 2, 2))
+        marked = drawn["confusion.png"].axes[0].get_xticklabels()
+        assert [text.get_text() for text in marked] == ["3", "50", "99"]
+        assert len(drawn["worst.png"].axes) == 1
+
     def test_none_are_not_drawn(self, tmp_path: Path):
         mistakes(tmp_path, torch.eye(3), torch.arange(3), torch.zeros(3, 1, 2, 2))
         assert {path.name for path in tmp_path.iterdir()} == {"confusion.png"}
@@ -138,9 +150,19 @@ class TestConsole:
     def test_lines_tell_rate_and_speed(self, cli: Any):
         first, last = cli(*SHORT, "schedule=linear").out.splitlines()[:2]
         assert first.startswith("digits  step 0/20  valid_loss ")
-        assert first.endswith("lr 0.001  0 images/s")
+        assert first.endswith("  lr 0.001")
         assert "  lr 0  " in last
         assert last.endswith(" images/s")
+
+    def test_the_last_line_is_shown_and_those_left_out_are_counted(self, cli: Any):
+        shown = cli(*SHORT, "trainer.steps=60", "trainer.eval_every=1", "trainer.patience=57")
+        lines = [line for line in shown.out.splitlines() if line.startswith("digits  ")]
+        last = shown.metrics[-1]["step"]
+        assert any(line.startswith(f"digits  step {last}/60") for line in lines)
+        left_out = len(shown.metrics) - (len(lines) - 1)
+        assert lines[-1] == f"digits  {left_out} evaluations more in metrics.jsonl"
+        assert left_out > 20
+        assert "evaluations more" not in cli(*SHORT).out
 
     def test_a_bar_where_there_is_a_terminal(self, cli: Any, monkeypatch: Any):
         terminal = SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True))

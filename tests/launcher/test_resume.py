@@ -285,6 +285,14 @@ class TestCommand:
         line = cli(f"resume={tmp_path}").line
         assert "`resume` must be the folder of a run, which holds a `config.yaml`, got" in line
 
+    @pytest.mark.parametrize("word", ["resume", "rerun"])
+    def test_is_refused_where_the_command_was(self, cli: Any, word: str):
+        refused = cli("trainer.target=97").folder
+        assert cli(f"{word}={refused}").line == (
+            f"error: `{word}` must be the folder of a run that began; the command of this one was "
+            f"refused, got '{refused}'; its `summary.json` says why"
+        )
+
     @pytest.mark.parametrize("resolver", ["oc.create", "oc.decode"])
     def test_interpolations_are_refused(self, cli: Any, resolver: str):
         folder = cli(*MLP).folder

@@ -76,7 +76,7 @@ class TestOneFileAddsOneThing:
         assert set(last) == {"step", "loss", "valid_accuracy", "valid_worst_class", "seconds"}
         assert last["valid_worst_class"] <= last["valid_accuracy"]
         goal = result.read("summary.json")["goal"]
-        assert goal == {"name": "valid_worst_class", "mode": "max", "scale": "linear"}
+        assert goal == {"name": "valid_worst_class", "mode": "max", "scale": "linear", "limit": 1}
 
     def test_observer(self, cli: Any, my_parts: Path):
         diary = "observers.Diary.file=mine.txt"

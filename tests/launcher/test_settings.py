@@ -58,7 +58,10 @@ def test_nothing_depends_on_it_said_once_each(cli: Any):
 
 def test_a_link_that_changed_nothing(cli: Any):
     result = cli(*SHORT, "optim.transforms.clip_norm.max_norm=1e9")
-    said = "the link `clip_norm` changed nothing, at none of the 5 steps that were looked at"
+    said = (
+        "the link `clip_norm` changed nothing at any of the 5 steps that were looked at; "
+        "`optim.transforms.clip_norm=null` leaves it out"
+    )
     assert f"note: {said}\n" in result.out
     assert result.read("summary.json")["notes"] == [said]
     assert "changed nothing" not in cli(*SHORT).out

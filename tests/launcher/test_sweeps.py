@@ -48,8 +48,8 @@ def test_leaderboard(cli: Any):
     markdown = (result.folder / "leaderboard.md").read_text()
     assert markdown in result.out
     assert markdown.startswith(
-        "All with `task=himmelblau`, `trainer.steps=20`, `task.starts=4`, `pictures=False`:\n\n"
-        "| optim/inner |"
+        "All with `task=himmelblau`, `trainer.steps=20`, `task.starts=4`, `pictures=False`, "
+        "metric distance:\n\n| optim/inner | optim.param_ndim | seeds | mean ± sd"
     )
     assert len({len(line) for line in markdown.splitlines()[2:]}) == 1
     assert "error: job 10 (task=himmelblau trainer.steps=20 task.starts=4" in result.err

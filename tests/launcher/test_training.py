@@ -53,6 +53,15 @@ class TestModels:
         assert not any(isinstance(m, torch.nn.Dropout) for m in mlp(torch.Size((2,)), 2))
 
 
+@pytest.mark.parametrize(("task", "name"), [("digits", "small_cnn"), ("beale", "")])
+def test_a_network_is_named(cli: Any, task: str, name: str):
+    result = cli(f"task={task}", "trainer.steps=2")
+    summary = result.read("summary.json")
+    assert summary["model"] == name
+    shown = f"{name}, {summary['parameters']:,} parameters"
+    assert (shown in result.out) == bool(name)
+
+
 class TestForeignModels:
     """A network of another package, by its name, with settings of its own."""
 
@@ -74,6 +83,7 @@ class TestForeignModels:
         run = cli(*self.TRANSFORMER, "trainer.steps=60")
         assert run.status == 0, run.err
         assert run.metrics[-1]["valid_loss"] < run.metrics[0]["valid_loss"]
+        assert run.read("summary.json")["model"] == "ViTForImageClassification"
         with pytest.raises(Refused, match=r"names `transformers\.AutoModelForImageClassifi"):
             load_model(run.folder)
         model = load_model(run.folder, trust=["transformers"])
@@ -130,7 +140,27 @@ class TestEnding:
         assert summary["final"]["step"] == summary["target"]["step"] == run.metrics[-1]["step"]
 
     def test_a_target_that_is_not_reached(self, cli: Any):
-        assert cli(*MLP, "trainer.target=2.0").read("summary.json")["target"] == {"value": 2.0}
+        assert cli(*MLP, "trainer.target=1.0").read("summary.json")["target"] == {"value": 1.0}
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        {
+            "trainer.target=97": "at most 1 for accuracy, got 97",
+            "task.goal=loss trainer.target=-1": "at least 0 for loss, got -1",
+            "task=beale trainer.target=-0.1": "at least 0 for distance, got -0.1",
+        }.items(),
+    )
+    def test_a_target_that_cannot_be(self, cli: Any, words: str, said: str):
+        assert cli(*words.split()).line == f"error: `trainer.target` must be {said}"
+
+    def test_a_run_that_ends_worse_says_so(self, cli: Any):
+        first, *_, last = figures(run := cli(*MLP, "optim.inner.maximize=true"))
+        ends = "; ".join(
+            f"{name} is {last[name]:.4g}, and was {first[name]:.4g}"
+            for name in ("valid_loss", "valid_accuracy")
+        )
+        assert f"the run ended worse than it began: {ends}" in run.read("summary.json")["notes"]
+        assert "ended worse" not in cli(*MLP).out
 
     def test_patience(self, cli: Any):
         """With rates of zero nothing gets better than it was before the first step."""
