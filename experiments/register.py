@@ -6,6 +6,7 @@ comes first in its signature and has no default.
 """
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any, TypeVar, get_args
 
 from hydra_zen import store
@@ -73,6 +74,9 @@ def metric(
     """
     if mode not in get_args(Mode):
         raise Refused("mode", '"min" or "max"', mode, '`@register.metric("max")`')
+
+    if limit is not None and not (isinstance(limit, int | float) and isfinite(limit)):
+        raise Refused("limit", "a number, which no figure is better than, or None", limit)
 
     def decorate(part: Part) -> Part:
         vars(part).update(mode=mode, scale=scale, limit=limit)

@@ -59,7 +59,7 @@ class Refused(ValueError):
         A key that begins so already stays.
         """
         made = copy.copy(self)
-        begins = f"{self.path}.".startswith(f"{prefix}.")
+        begins = self.path.startswith(f"{prefix}.")
         made.key, made.part = self.path if begins else dotted(prefix, self.path), ""
         made._shows_key = True
         made.args = (made._message(),)

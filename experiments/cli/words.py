@@ -61,7 +61,7 @@ def _folder(word: str, arguments: Sequence[str]) -> Path | None:
     path = Path(named[0])
     if not (path / "config.yaml").is_file():
         if (path / "summary.json").is_file():
-            rule = "the folder of a run that began; the command of this one was refused"
+            rule = "the folder of a run that began; this one failed before it did"
             raise Refused(word, rule, named[0], "its `summary.json` says why")
         raise Refused(word, "the folder of a run, which holds a `config.yaml`", named[0])
     return path

@@ -24,6 +24,9 @@ def crop(images: Tensor, random: Generator, *, padding: int = 4, mode: str = "re
     """
     check_count("padding", padding, least=0)
     count, _, height, width = images.shape
+    if mode == "reflect" and padding >= min(height, width):
+        rule = f"less than the sides of the images, {height} × {width}, where they are reflected"
+        raise Refused("padding", rule, padding, "`mode=replicate` takes any")
     padded = pad(images, (padding,) * 4, mode=mode)
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)
     down, right = _integers(2 * padding + 1, (2, count), random)

@@ -89,8 +89,11 @@ class Data:
                     f"{of} must have classes from 0 on as labels, got {int(part.labels.min())}"
                 )
 
-        if isinstance(self.names, str) or 0 < len(self.names) < self.classes:
-            raise Refused("names", f"a list, one for each of {self.classes} classes", self.names)
+        if not isinstance(self.names, Sequence) or isinstance(self.names, str):
+            raise Refused("names", "a list of the names of the classes", self.names)
+        if 0 < len(self.names) < self.classes:
+            raise Refused("names", f"a list of one for each of {self.classes} classes", self.names)
+        object.__setattr__(self, "names", tuple(map(str, self.names)))
 
     @property
     def parts(self) -> dict[str, Images]:

@@ -57,8 +57,22 @@ def as_pixels(image: Any, size: int | None, channels: int) -> Tensor:
     """Return a picture as `(C, H, W)`; with a size its shorter side is that, the middle is kept."""
     from PIL import Image, ImageOps
 
-    image = image.convert(MODES[channels])
+    image = _of_8_bit(image).convert(MODES[channels])
     if size is not None and image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
     return pixels.view(*pixels.shape[:2], channels).permute(2, 0, 1).contiguous()
+
+
+def _of_8_bit(image: Any) -> Any:
+    """Return a picture of grey levels up to 65535 by 256 levels, which PIL would cut off."""
+    from PIL import Image
+
+    if image.mode == "F":
+        raise ValueError("grey levels that are fractions have no scale")
+    if not image.mode.startswith("I"):
+        return image
+    levels = np.asarray(image)
+    if levels.min() < 0 or levels.max() > 65535:
+        raise ValueError("grey levels must be of 16 bit")
+    return Image.fromarray((levels / 257).round().astype(np.uint8))

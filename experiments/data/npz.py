@@ -60,7 +60,11 @@ def npz(
 def _part(arrays: Mapping[str, Any], keys: tuple[tuple[str, str], ...]) -> Images | None:
     for images, labels in keys:
         if images in arrays and labels in arrays:
-            classes = torch.from_numpy(arrays[labels]).long().flatten()
+            if arrays[labels].dtype.kind not in "iu":
+                raise Refused(
+                    "file", f"a file with `{labels}` of integers", str(arrays[labels].dtype)
+                )
+            classes = torch.from_numpy(arrays[labels].astype(np.int64)).flatten()
             pixels = _channels_first(images, arrays[images])
             if len(classes) != len(pixels):
                 rule = f"a file with as many `{labels}` as `{images}`, {len(pixels)}"

@@ -37,7 +37,7 @@ class Lines(Observer):
             return
         self.left_out += bool(self.waiting)
         self.waiting = self._line(event)
-        if event.step >= self.due:
+        if event.step >= self.due or event.step == self.run.steps:
             self.due = event.step + self.run.steps / LINES
             self._print()
 

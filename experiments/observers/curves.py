@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from experiments.observers.contract import Observer, Run
-from experiments.observers.figures import figure
+from experiments.observers.figures import figure, wrapped
 from experiments.results.folder import read_metrics
 from experiments.results.metric import Metric
 from experiments.results.summary import Summary
@@ -17,7 +17,6 @@ DECADE = 10
 
 TRAIN = "train"
 """What a line is called that is of no other part, where there are several."""
-
 
 WHOLE = (TRAIN, "valid")
 """The lines that are drawn whole; those of averages are dashed."""
@@ -42,14 +41,15 @@ class Curves(Observer):
         parts = [*dict.fromkeys(part for lines in panels.values() for part in lines.values())]
         path = self.run.folder / "curves.png"
         with figure(path, (4.4 * len(panels), 3.4), panels=len(panels)) as (drawn, axes):
-            for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+            for axis in axes[1:]:
                 axis.sharex(axes[0])
+            for axis, (title, lines) in zip(axes, panels.items(), strict=True):
                 for name, part in lines.items():
                     style = {"linestyle": "-" if part in WHOLE else "--"}
                     named = {"label": part} if len(parts) > 1 else {}
                     _draw(axis, history, name, color=f"C{parts.index(part)}", **style, **named)
                 self._finish(axis, title)
-            drawn.suptitle(self.run.title)
+            drawn.suptitle(wrapped(self.run.title, drawn))
 
     def _finish(self, axis: Any, title: str) -> None:
         from matplotlib.ticker import MaxNLocator

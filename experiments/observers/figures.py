@@ -1,12 +1,16 @@
 """How a picture is made and put into its place."""
 
 import logging
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from experiments.results.folder import aside
+
+LETTERS = 9
+"""So many letters of a title fit into an inch."""
 
 
 @contextmanager
@@ -30,6 +34,11 @@ def grid(
             drawn.savefig(unfinished, dpi=120, format="png")
     finally:
         plt.close(drawn)
+
+
+def wrapped(title: str, drawn: Any) -> str:
+    """Return a title in as many lines as it needs in a figure."""
+    return textwrap.fill(title, int(LETTERS * drawn.get_figwidth()))
 
 
 def pyplot() -> Any:

@@ -6,11 +6,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from experiments.observers.contract import Observer, Run
-from experiments.observers.figures import figure, grid
+from experiments.observers.figures import figure, grid, wrapped
 from experiments.results.summary import Summary
 
-ROWS, COLUMNS = 4, 6
-"""So many of the worst images are shown."""
+ROWS, COLUMNS, NARROW = 4, 6, 3
+"""So many of the worst images are shown; with fewer columns a title would have no room."""
 
 COUNTED, NAMED = 15, 40
 """Up to so many classes, a matrix shows its numbers, and its classes by name."""
@@ -50,7 +50,7 @@ class Mistakes(Observer):
         occur = (counts.sum(0) + counts.sum(1)).nonzero()[:, 0]
         counts = counts[occur][:, occur]
         classes = len(counts)
-        side = min(9.0, 2.6 + 0.42 * min(classes, NAMED))
+        side = min(9.0, 3.4 + 0.42 * min(classes, NAMED))
         shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
         with figure(self.run.folder / "confusion.png", (side + 1, side)) as (drawn, (axis,)):
             shown = axis.imshow(shares.sqrt().numpy(), cmap="Blues", vmin=0, vmax=1)
@@ -65,14 +65,15 @@ class Mistakes(Observer):
                 for (true, taken), count in _entries(counts):
                     color = "white" if shares[true, taken] > 0.3 else "black"
                     axis.text(taken, true, count, ha="center", va="center", color=color, size=7)
-            axis.set(xlabel="taken for", ylabel="true class", title=f"{self.run.title}, test")
+            title = wrapped(f"{self.run.title}, test", drawn)
+            axis.set(xlabel="taken for", ylabel="true class", title=title)
 
     def _draw_worst(self, logits: Tensor, labels: Tensor) -> None:
         chosen, sure = worst(logits, labels, ROWS * COLUMNS)
         if not len(chosen):
             return
         path, taken = self.run.folder / "worst.png", logits[chosen].argmax(1)
-        columns = min(COLUMNS, len(chosen))
+        columns = min(COLUMNS, max(NARROW, len(chosen)))
         with grid(path, -(-len(chosen) // columns), columns) as (drawn, axes):
             for axis in axes:
                 axis.axis("off")
@@ -82,7 +83,8 @@ class Mistakes(Observer):
                 _show(axis, image.cpu())
                 true = self._name(int(labels[number]))
                 axis.set_title(f"{true} → {self._name(int(other))}\n{share:.0%}", size=8)
-            drawn.suptitle(f"{self.run.title}, test: true class → taken for, how surely", size=9)
+            title = f"{self.run.title}, test: true class → taken for, how surely"
+            drawn.suptitle(wrapped(title, drawn), size=9)
 
     def _name(self, number: int) -> str:
         return self.names[number] if number < len(self.names) else str(number)

@@ -74,10 +74,12 @@ def remarks(jobs: Sequence[Summary]) -> list[str]:
 
 def as_markdown(rows: list[Standing]) -> str:
     """Lay the rows out as an aligned Markdown table; what all of them share stands above it."""
-    configs = {key: [row.config.get(key, "") for row in rows] for key in _keys(rows)}
-    metrics = {row.metric for row in rows if row.metric}
-    only = metrics.pop() if len(metrics) == 1 else ""  # a row that failed has none
-    named = {"metric": [row.metric or only for row in rows], "seeds": [row.seeds for row in rows]}
+    configs = {key: [row.config.get(key) for row in rows] for key in _keys(rows)}
+    metrics = {row.task: row.metric for row in rows if row.metric}  # a row that failed has none
+    named = {
+        "metric": [metrics.get(row.task) for row in rows],
+        "seeds": [row.seeds for row in rows],
+    }
     figures = {
         "mean ± sd": [_spread(row.mean, row.sd) for row in rows],
         "best": [_short(row.best) for row in rows],
@@ -88,8 +90,8 @@ def as_markdown(rows: list[Standing]) -> str:
     above = [f"`{key}={value}`" for key, value in _shared(configs)]
     above += [f"{key} {value}" for key, value in _shared(named)]
     columns = {key: cells for key, cells in (configs | named).items() if not _is_shared(cells)}
-    columns |= {key: cells for key, cells in figures.items() if any(cells)}
-    lines = list(zip(*columns.values(), strict=True))
+    columns = {key: cells for key, cells in (columns | figures).items() if any(cells)}
+    lines = [[cell or "" for cell in cells] for cells in zip(*columns.values(), strict=True)]
     return (f"All with {', '.join(above)}:\n\n" if above else "") + text.as_markdown(
         list(columns), lines, aligned=True
     )
@@ -157,13 +159,17 @@ def _rank(row: Standing) -> tuple[Any, ...]:
     return (False, row.task, -row.mean if row.mode == "max" else row.mean)
 
 
-def _shared(columns: Mapping[str, list[str]]) -> list[tuple[str, str]]:
+Cells = list[Any]
+"""Those of a column: text, or None where a row has nothing there."""
+
+
+def _shared(columns: Mapping[str, Cells]) -> list[tuple[str, str]]:
     return [(key, cells[0]) for key, cells in columns.items() if _is_shared(cells)]
 
 
-def _is_shared(cells: list[str]) -> bool:
+def _is_shared(cells: Cells) -> bool:
     """Return whether several rows agree."""
-    return len(cells) > 1 and len(set(cells)) == 1
+    return len(cells) > 1 and len(set(cells)) == 1 and cells[0] is not None
 
 
 def _keys(rows: list[Standing]) -> list[str]:

@@ -1,7 +1,6 @@
 """From a config to the parts of a run: what it says is built here, and nowhere else."""
 
 import copy
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,16 +14,18 @@ from experiments.data.batches import Batches
 from experiments.data.contract import Data
 from experiments.models.normalized import Normalized
 from experiments.observers.contract import Observer
-from experiments.run.batch_norm import with_moments_of_all
-from experiments.run.beside import average, check_averages, scaler
-from experiments.run.calling import called
+from experiments.run.averaging import average, check_averages
+from experiments.run.batch_norm import take_moments_of_all
+from experiments.run.calling import called, name_of_made
 from experiments.run.independent import independent
 from experiments.run.listeners import observers_of
 from experiments.run.notes import TRAINING, name_of, of_data, of_optimizer, of_trainer
 from experiments.run.parts import Parts
 from experiments.run.ranks import check_strategy, rank, ranks, replicated, shard
+from experiments.run.scaling import scaler
 from experiments.run.schedules import scheduler
 from experiments.run.state import State
+from experiments.run.stepping import precision
 from experiments.run.trainer import Trainer
 from experiments.run.world import set_up, without_trace
 from experiments.tasks.contract import Task, WithoutData
@@ -49,9 +50,10 @@ def build(cfg: DictConfig) -> Parts:
     length = trainer.length(batches)
     model, model_name = _model(cfg, task, data)
     model.to(device)
-    _check_answers(task, model, data)
+    with precision(trainer, device):
+        _check_answers(task, model, data)
     if ranks() > 1:
-        model = with_moments_of_all(model, device)
+        take_moments_of_all(model)
     plain = copy.deepcopy(model) if trainer.strategy == "fsdp" else None
     if plain is not None:
         shard(model)
@@ -71,7 +73,7 @@ def build(cfg: DictConfig) -> Parts:
     )
     return Parts(
         name=name_of(task, data),
-        model="" if data is None else model_name,
+        model_name=model_name if data else "",
         task=task,
         data=data,
         batches=batches,
@@ -138,15 +140,16 @@ def _batches(
 
 
 def network(cfg: DictConfig) -> nn.Module:
-    """Return the network that a config says, on the CPU, before any training."""
+    """Return the network that a config says, on the CPU, before any training; it has answered."""
     task = _task(cfg)
-    return _model(cfg, task, _data(cfg, task))[0]
+    data = _data(cfg, task)
+    model, _ = _model(cfg, task, data)
+    _check_answers(task, model, data)
+    return model
 
 
 def _model(cfg: DictConfig, task: Task, data: Data | None) -> tuple[nn.Module, str]:
     """Return the model, and what it is called."""
-    if cfg.model is None:
-        raise Refused("model", "a model", None, "choose one: `model=NAME`; `--help` lists them")
     offered = _offered(task, data)
     partial = any(key in cfg.model for key in ("_partial_", "_zen_partial"))
     named: Any = OmegaConf.to_container(cfg.model, resolve=True)
@@ -155,14 +158,7 @@ def _model(cfg: DictConfig, task: Task, data: Data | None) -> tuple[nn.Module, s
     model = called("model", make, offered)
     if not isinstance(model, nn.Module):
         raise Refused("model", "a torch module", type(model).__name__)
-    return Normalized(model, data.mean, data.std) if data else model, _called(make, model)
-
-
-def _called(make: Any, model: nn.Module) -> str:
-    """Return the name of the function or class that made a model; of a method, the model's own."""
-    made_by = getattr(make, "func", make)
-    named = inspect.isfunction(made_by) or inspect.isclass(made_by)
-    return made_by.__name__ if named else type(model).__name__
+    return Normalized(model, data.mean, data.std) if data else model, name_of_made(make, model)
 
 
 def _check_answers(task: Task, model: nn.Module, data: Data | None) -> None:

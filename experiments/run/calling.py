@@ -35,3 +35,9 @@ def called(key: str, make: Any, offered: Mapping[str, Any]) -> Any:
     except Exception as error:
         error.add_note(f"full_key: {key}")
         raise
+
+
+def name_of_made(make: Any, made: Any) -> str:
+    """Return the name of the function or class that made a part; of a method, the part's class."""
+    by = getattr(make, "func", make)
+    return by.__name__ if inspect.isfunction(by) or inspect.isclass(by) else type(made).__name__

@@ -1,13 +1,14 @@
-"""Ctrl-C and `kill` while a run trains: held back for a step, so that no work is lost."""
+"""Ctrl-C and `kill` while a run trains: held back until a checkpoint can be saved."""
 
 import os
 import signal
 import threading
+from contextlib import suppress
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STDERR = 2
-SAID = b"\ninterrupted: the step is made and saved; once more stops at once\n"
+SAID = b"\nit stops after this step or evaluation; once more stops at once\n"
 
 
 class Interruptions:
@@ -25,14 +26,15 @@ class Interruptions:
 
     def __enter__(self) -> "Interruptions":
         """Begin to hold them."""
+        self.process = os.getpid()
         for number in self.before:
             signal.signal(number, self._hear)
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: Any) -> None:
-        """Let them act again, one that came as well."""
+        """Let them act again; one that came goes before an error, which it may have caused."""
         self._release()
-        if error is None:
+        if error is None or issubclass(error, Exception):
             self.act()
 
     def act(self) -> None:
@@ -44,7 +46,9 @@ class Interruptions:
     def _hear(self, number: int, _: Any) -> None:
         self._release()
         self.came = signal.Signals(number)
-        os.write(STDERR, SAID)  # print may be at work already
+        if os.getpid() == self.process:  # workers that read images hear it too
+            with suppress(OSError):
+                os.write(STDERR, SAID)  # print may be at work already
 
     def _release(self) -> None:
         for number, handler in self.before.items():

@@ -54,8 +54,8 @@ def run(
         listening.load_state_dict(held)
         _train(parts, listening, folder)
         summary = replace(summary, status="finished", **_reached(parts))
-        worse = ended_worse(parts, read_metrics(folder.path)[0])
-        summary = replace(summary, notes=(*summary.notes, *worse))
+        first = next(iter(read_metrics(folder.path)), {})  # none on other ranks that resume
+        summary = replace(summary, notes=(*summary.notes, *ended_worse(parts, first)))
     except BaseException as error:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         summary = replace(summary, status=status, error=explain(error))
@@ -113,7 +113,7 @@ def _described(parts: Parts, summary: Summary) -> Summary:
         optimizer=_chains(optimizer),
         task=parts.name,
         goal=parts.goal,
-        model=parts.model,
+        model=parts.model_name,
         inner=_inner(optimizer),
         transforms=tuple(f"{name}: {link!r}" for name, link in chain.items()),
         parameters=sum(p.numel() for p in model.parameters()),
@@ -125,7 +125,7 @@ def _described(parts: Parts, summary: Summary) -> Summary:
 def _run(parts: Parts, folder: RunFolder, summary: Summary) -> Run:
     return Run(
         name=parts.name,
-        title=" · ".join(filter(None, (parts.name, parts.model, summary.optimizer))),
+        title=" · ".join(filter(None, (parts.name, parts.model_name, summary.optimizer))),
         goal=parts.goal,
         metrics=parts.task.metrics,
         begin=parts.state.step,
@@ -133,7 +133,7 @@ def _run(parts: Parts, folder: RunFolder, summary: Summary) -> Run:
         batch=parts.batches.size if parts.batches else 0,
         folder=folder.path,
         model=parts.state.plain or parts.state.model,
-        precision=lambda: precision(parts),
+        precision=lambda: precision(parts.trainer, parts.device),
         models=lambda: whole_models(parts.state),
         rate=lambda: max(rates(parts.state.optimizer), default=0.0),
     )

@@ -26,7 +26,7 @@ def judge(parts: Parts, split: str, models: Iterable[tuple[str, nn.Module]]) -> 
     figures: dict[str, float] = {}
     data = parts.data
     for name, model in models:
-        with evaluating(model), precision(parts):
+        with evaluating(model), precision(parts.trainer, parts.device):
             batches = in_order(data.parts[split], parts.device) if data else ()
             measured = parts.task.evaluate(model, batches)
         missing = [metric.name for metric in parts.task.metrics if metric.name not in measured]

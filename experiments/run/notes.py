@@ -33,12 +33,13 @@ def of_data(data: Data | None) -> Iterator[str]:
     """Give what should be known of the classes."""
     if data is None:
         return
-    there = data.train.labels.unique().tolist()
+    held = {part: set(images.labels.unique().tolist()) for part, images in data.parts.items()}
     names = data.names or [str(number) for number in range(data.classes)]
-    absent = [name for number, name in enumerate(names) if number not in there]
+    absent = [name for number, name in enumerate(names) if number not in held["train"]]
     if absent:
         many = f"{len(absent)} of {data.classes} classes"
-        way_out = "" if data.names else f"; {WITHOUT_GAPS}"
+        has_gaps = not data.names and len(set().union(*held.values())) < data.classes
+        way_out = f"; {WITHOUT_GAPS}" if has_gaps else ""
         yield f"`data`: train has no image of {many}: {first(absent, SHOWN)}{way_out}"
 
 

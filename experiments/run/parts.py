@@ -19,12 +19,12 @@ from experiments.tasks.contract import Task
 class Parts:
     """The parts of a run, and the state that it starts from.
 
-    `name` and `model` are what task and model are called, "" where points are moved;
+    `name` is what the run is called, `model_name` what the network is, "" without data;
     `trained` is what is called in training: the model, or what several processes put around it.
     """
 
     name: str
-    model: str
+    model_name: str
     task: Task
     data: Data | None
     batches: Batches | None

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from experiments.data.batches import at_least_one, bounds
 from experiments.run.parts import Parts
 from experiments.run.ranks import drawing_apart, mean, ranks
+from experiments.run.trainer import Trainer
 
 DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 """What the precisions compute in, beside float32."""
@@ -42,10 +43,10 @@ def step(parts: Parts) -> None:
     state.step += 1
 
 
-def precision(parts: Parts) -> AbstractContextManager[Any]:
+def precision(trainer: Trainer, device: torch.device) -> AbstractContextManager[Any]:
     """Return the context in which the model is called."""
-    dtype = DTYPES[parts.trainer.precision]
-    return torch.autocast(parts.device.type, dtype) if dtype else nullcontext()
+    dtype = DTYPES[trainer.precision]
+    return torch.autocast(device.type, dtype) if dtype else nullcontext()
 
 
 def _backward(parts: Parts, batch: Any) -> Tensor:
@@ -53,7 +54,7 @@ def _backward(parts: Parts, batch: Any) -> Tensor:
     scaler, total = parts.state.scaler, torch.zeros((), device=parts.device)
     weight = parts.batches.weight(parts.state.step) if parts.batches else 1.0
     for piece, share in _pieces(batch, parts.trainer.accumulate):
-        with precision(parts):
+        with precision(parts.trainer, parts.device):
             loss = parts.task.loss(parts.trained, piece) * (share * weight)
         (loss if scaler is None else scaler.scale(loss)).backward()
         total = total + loss.detach()

@@ -12,6 +12,7 @@ from experiments.data.augmentations import crop, cutout, flip
 from experiments.data.batches import Batches
 from experiments.data.digits import digits
 from experiments.data.draws import generator
+from xformopt.refused import Refused
 
 fill_store()
 
@@ -87,3 +88,10 @@ class TestOnTheCommandLine:
         result = cli("task=beale", "augment=[flip]")
         assert result.status == 2
         assert "`augment` must be [] for a task that reads no data, got 'flip'" in result.err
+
+
+def test_crop_refuses_to_reflect_more_than_there_is():
+    images, random = torch.rand(2, 1, 8, 8), generator(0, "crop")
+    with pytest.raises(Refused, match="`padding` must be less than the sides of the images, 8 × 8"):
+        crop(images, random, padding=8)
+    assert crop(images, random, padding=8, mode="replicate").shape == images.shape

@@ -17,11 +17,13 @@ from experiments.data import hub as hubs
 from experiments.data.batches import Batches, in_order
 from experiments.data.contract import Data, Images
 from experiments.data.digits import digits
+from experiments.data.files import as_pixels
 from experiments.data.hub import hub
 from experiments.data.idx import idx
 from experiments.data.imagefolder import imagefolder
 from experiments.data.mnist_5k import mnist_5k
 from experiments.data.npz import npz
+from experiments.data.split import from_arrays
 from xformopt.refused import Refused
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -124,11 +126,18 @@ class TestNpz:
             for part, first in zip(other.parts.values(), data[0].parts.values(), strict=True):
                 assert same(part, first)
 
-    @pytest.mark.parametrize("labels", [np.array(["a", "b"]), np.array([[1], None], dtype=object)])
-    def test_labels_that_are_no_numbers(self, tmp_path: Path, labels: Any):
+    @pytest.mark.parametrize(
+        ("labels", "rule"),
+        [
+            (np.array(["a", "b"]), "a file with `y` of integers, got '<U1'"),
+            (np.ones(2) / 2, "a file with `y` of integers, got 'float64'"),
+            (np.array([[1], None], dtype=object), r"a \.npz file of arrays of numbers, got"),
+        ],
+    )
+    def test_labels_that_are_no_integers(self, tmp_path: Path, labels: Any, rule: str):
         pixels = np.zeros((2, 4, 4), np.uint8)
         file = self.save(tmp_path / "odd.npz", x=pixels, y=labels)
-        with pytest.raises(Refused, match=r"`file` must be a \.npz file of arrays of numbers, got"):
+        with pytest.raises(Refused, match=f"`file` must be {rule}"):
             npz(file)
 
     def test_a_file_that_is_none(self, tmp_path: Path):
@@ -169,14 +178,21 @@ class TestNpz:
         assert f"note: `data`: train has no image of {odd}, 5, 7, 9, 11, …{way_out}" in plain
         assert "classes: b, d, f, h, j, l, …\n" in named
 
-    @pytest.mark.parametrize("names", ["[a,b]", "abcdefghij"])
-    def test_names_are_one_for_each_class(
-        self, cli: Any, tmp_path: Path, whole: Images, names: str
-    ):
+    def test_names_may_be_numbers(self, whole: Images):
+        numbers: Any = range(10)
+        data = from_arrays("n", whole.pixels, whole.labels, valid=0.1, test=0.1, names=[*numbers])
+        assert data.names == tuple("0123456789")
+
+    @pytest.mark.parametrize("names", [None, 3, "abcdefghij", {"a": 1}])
+    def test_names_that_are_no_list(self, whole: Images, names: Any):
+        with pytest.raises(Refused, match="`names` must be a list of the names of the classes"):
+            from_arrays("n", whole.pixels, whole.labels, valid=0.1, test=0.1, names=names)
+
+    def test_names_are_one_for_each_class(self, cli: Any, tmp_path: Path, whole: Images):
         file = self.save(tmp_path / "named.npz", x=whole.pixels.numpy(), y=whole.labels.numpy())
         command = ("task=classification", "data=npz", f"data.file={file}", "model=mlp", *QUICK)
-        result = cli(*command, f"data.names={names}")
-        assert "`data.names` must be a list, one for each of 10 classes, got " in result.line
+        result = cli(*command, "data.names=[a,b]")
+        assert "`data.names` must be a list of one for each of 10 classes, got " in result.line
 
     def test_refuses(self, cli: Any, tmp_path: Path):
         floats = self.save(tmp_path / "f.npz", x=np.zeros((9, 4, 4)), y=np.zeros(9, int))
@@ -211,7 +227,7 @@ def pictures(tmp_path_factory: Any, whole: Images) -> Path:
 class TestImageFolder:
     def test_classes_are_folders(self, pictures: Path):
         data = imagefolder(str(pictures), size=8, channels=1)
-        assert data.names == [f"digit_{k}" for k in range(10)]
+        assert data.names == tuple(f"digit_{k}" for k in range(10))
         assert data.shape == (1, 8, 8)
         assert sum(map(len, data.parts.values())) == 300
 
@@ -222,6 +238,18 @@ class TestImageFolder:
         kept = [place for place, number in enumerate(numbers) if number % 3]
         there = files[torch.tensor(kept)]
         assert torch.equal(there, whole.pixels[[numbers[place] for place in kept]])
+
+    @pytest.mark.parametrize("mode", ["I;16", "I"])
+    def test_grey_levels_of_16_bit_are_scaled(self, mode: str):
+        levels = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
+        image = Image.fromarray(levels).convert(mode) if mode == "I" else Image.fromarray(levels)
+        assert image.mode == mode
+        assert as_pixels(image, None, 1).flatten().tolist() == [*range(256)]
+
+    @pytest.mark.parametrize("array", [np.ones((2, 2), np.float32), -np.ones((2, 2), np.int32)])
+    def test_grey_levels_without_a_scale(self, array: Any):
+        with pytest.raises(ValueError, match="grey levels"):
+            as_pixels(Image.fromarray(array), None, 1)
 
     def test_streamed_as_in_memory(self, cli: Any, pictures: Path):
         command = (*PICTURES, f"data.root={pictures}", "data.size=8", "augment=[crop,flip]")
@@ -294,7 +322,7 @@ class TestHub:
 
     def test_is_decoded_once(self, local_hub: Path, monkeypatch: Any):
         first = hub(str(local_hub))
-        assert first.names == ["cat", "dog", "ship"]
+        assert first.names == ("cat", "dog", "ship")
         assert first.shape == (3, 32, 32)
         monkeypatch.setattr(hubs, "_made", lambda key: pytest.fail("it was decoded again"))
         again = hub(str(local_hub))

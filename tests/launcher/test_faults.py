@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from experiments import register
+from experiments.cli.loading import load_model
 from experiments.results.folder import RunFolder
 from experiments.run.world import FOUND
 from experiments.tasks.classification import Classification
@@ -106,6 +107,49 @@ def restless(shape, classes):
     return nn.Sequential(Restless(), nn.Linear(shape.numel(), classes))
 
 
+@register.task
+class Sided(Classification):
+    """Judges by one output, which is above or below 0."""
+
+    def loss(self, model, batch):
+        images, labels = batch
+        return nn.functional.softplus((0.5 - labels.gt(4).float()) * model(images)[:, 0]).mean()
+
+    def evaluate(self, model, batches):
+        return dict.fromkeys(("loss", "accuracy"), 0.5)
+
+
+@register.model
+def one(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape.numel(), 1))
+
+
+class Halved(nn.Sequential):
+    def forward(self, images):
+        return super().forward(images.bfloat16())
+
+
+@register.model
+def halved(shape, classes):
+    return Halved(nn.Flatten(), nn.Linear(shape.numel(), classes)).bfloat16()
+
+
+@register.model
+def squeezed(shape, classes):
+    layers = [nn.Flatten(), nn.Linear(shape.numel(), classes), nn.Unflatten(1, (classes, 1))]
+    return nn.Sequential(*layers, Squeeze())
+
+
+class Squeeze(nn.Module):
+    def forward(self, logits):
+        return logits.squeeze()
+
+
+@register.model
+def lazy(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(classes))
+
+
 @register.model
 def few(shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(shape.numel(), classes - 1))
@@ -135,7 +179,7 @@ def module(tmp_path_factory: Any) -> Path:
 def faulty(cli: Any, module: Path, monkeypatch: Any) -> Any:
     """Run the launcher with parts that have faults."""
     monkeypatch.syspath_prepend(str(module.parent))
-    return lambda *words, **settings: cli("trust=faulty_parts", *words, *DIGITS, **settings)
+    return lambda *words, **settings: cli("trust=faulty_parts", *DIGITS, *words, **settings)
 
 
 BUGS = {
@@ -143,7 +187,7 @@ BUGS = {
     "model=wrong_model": r"TypeError: `model`: ",
     "schedule=wrong_schedule": r"ValueError: .*invalid literal for int",
     "task/metrics=[loss,accuracy,wrong_metric]": r"ValueError: .*invalid literal for int",
-    "model=square": r"RuntimeError: .*; `model` was given an image of shape \(1, 8, 8\), \(C",
+    "model=square": r"RuntimeError: .*; `model` was given images of shape \(1, 8, 8\), \(C",
     "task=WrongTask data=digits model=noisy": r"TypeError: unsupported operand type",
     "task=Forgetful data=digits model=noisy": r"KeyError: .*returns no `loss`, one of its metrics",
 }
@@ -241,6 +285,25 @@ def test_a_network_without_an_output_for_each_class(faulty: Any, name: str, shap
         f"error: `model` must be a network that answers an image by a number for each of 10 "
         f"classes, got {shape}; `shape` and `classes` are given to a function that asks for them"
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "task=Sided data=digits model=one",
+        "model=halved trainer.precision=bf16 optim=default",
+        "model=squeezed",
+    ],
+)
+def test_networks_that_answer_otherwise_train(faulty: Any, words: str):
+    result = faulty(*words.split())
+    assert result.status == 0, result.err
+
+
+def test_a_lazy_network_trains_and_is_loaded(faulty: Any):
+    result = faulty("model=lazy", "trainer.checkpoint=last")
+    assert result.status == 0, result.err
+    load_model(result.folder, "last", trust=["faulty_parts"])
 
 
 def test_asking_a_network_for_its_outputs_draws_nothing(faulty: Any, monkeypatch: Any):

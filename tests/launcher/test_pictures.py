@@ -139,7 +139,20 @@ class TestMistakes:
         mistakes(tmp_path, logits, labels, torch.zeros(3, 1, 2, 2))
         marked = drawn["confusion.png"].axes[0].get_xticklabels()
         assert [text.get_text() for text in marked] == ["3", "50", "99"]
-        assert len(drawn["worst.png"].axes) == 1
+        assert [axis.get_title() for axis in drawn["worst.png"].axes] == ["3 → 50\n3%", "", ""]
+
+    def test_a_long_title_fits(self, tmp_path: Path, drawn: dict[str, Any]):
+        title = " → ".join(["orthogonalize"] * 6)
+        logits, labels = torch.eye(2)[[0, 1]], torch.tensor([0, 0])
+        observer = Mistakes(lambda _: (logits, labels), lambda _: torch.zeros(1, 1, 2, 2), ())
+        observer.start(replace(run_in(tmp_path), title=title))
+        observer.end(Summary("finished"))
+        for figure in drawn.values():
+            texts = [figure.axes[0].title] if figure._suptitle is None else [figure._suptitle]
+            for text in texts:
+                box = text.get_window_extent()
+                assert box.x0 >= 0
+                assert box.x1 <= figure.bbox.x1
 
     def test_none_are_not_drawn(self, tmp_path: Path):
         mistakes(tmp_path, torch.eye(3), torch.arange(3), torch.zeros(3, 1, 2, 2))

@@ -24,7 +24,7 @@ from experiments.cli.session import Session
 from experiments.cli.store import fill_store
 from experiments.observers.curves import Curves
 from experiments.results.summary import Summary
-from experiments.run import checkpoint, loop
+from experiments.run import checkpoint, interrupting, loop
 from experiments.run.checkpoint import Every
 from experiments.run.state import State
 from tests.test_configs import composed
@@ -248,6 +248,38 @@ class TestCommand:
         cli(f"resume={first.folder}")
         assert left(first.folder) == whole
 
+    @pytest.mark.parametrize("stderr", ["closed", "open"])
+    def test_a_signal_goes_before_an_error_that_follows(
+        self, cli: Any, monkeypatch: Any, interruptible: None, stderr: str
+    ):
+        def breaks(parts: Any) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            raise RuntimeError("a worker is gone")
+
+        if stderr == "closed":
+            reading, writing = os.pipe()
+            os.close(reading)
+            monkeypatch.setattr(interrupting, "STDERR", writing)
+        monkeypatch.setattr(loop, "step", breaks)
+        result = cli(*MLP)
+        assert (result.status, result.err) == (130, "error: interrupted\n")
+        assert result.read("summary.json")["status"] == "interrupted"
+
+    def test_a_signal_ends_a_sweep(self, cli: Any, monkeypatch: Any, interruptible: None):
+        make = loop.step
+
+        def signalled(parts: Any) -> None:
+            if parts.state.step == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+            make(parts)
+
+        monkeypatch.setattr(loop, "step", signalled)
+        result = cli("-m", *MLP, "seed=0,1")
+        assert result.status == 130
+        assert [path.name for path in result.folder.glob("[0-9]")] == ["0"]
+        assert (result.folder / "0/checkpoints/step_6").is_dir()
+        assert "interrupted" in (result.folder / "leaderboard.md").read_text()
+
     def test_pictures_are_drawn_where_they_were_not(self, cli: Any, monkeypatch: Any):
         def interrupted(*_: Any) -> None:
             raise KeyboardInterrupt
@@ -289,8 +321,8 @@ class TestCommand:
     def test_is_refused_where_the_command_was(self, cli: Any, word: str):
         refused = cli("trainer.target=97").folder
         assert cli(f"{word}={refused}").line == (
-            f"error: `{word}` must be the folder of a run that began; the command of this one was "
-            f"refused, got '{refused}'; its `summary.json` says why"
+            f"error: `{word}` must be the folder of a run that began; this one failed before it "
+            f"did, got '{refused}'; its `summary.json` says why"
         )
 
     @pytest.mark.parametrize("resolver", ["oc.create", "oc.decode"])

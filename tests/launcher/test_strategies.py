@@ -21,7 +21,43 @@ NORMED = ("model=small_cnn", "model.width=4", *SHORT[2:])
 PIECES = "trainer.accumulate=5"
 OPTIM = ("optim=sgd_momentum", "augment=[crop]", "trainer.eval_every=9", "pictures=false")
 COMMAND = (*SHORT, *OPTIM, PIECES)
-COMMANDS = {"mlp": COMMAND, "batch norm": (*NORMED, *OPTIM)}
+KINDS = """
+import torch
+from torch import nn
+from experiments import register
+
+
+class Rectified(nn.BatchNorm2d):
+    def forward(self, input):
+        return super().forward(input).relu()
+
+
+@register.model
+def kinds(shape, classes):
+    norms = [
+        Rectified(4, momentum=None),
+        nn.BatchNorm2d(4, affine=False),
+        nn.BatchNorm2d(4, track_running_stats=False),
+        nn.BatchNorm2d(4, bias=False).double(),
+    ]
+    to, back = (Cast(dtype) for dtype in (torch.float64, torch.float32))
+    body = [nn.Conv2d(shape[0], 4, 3, padding=1), *norms[:3], to, norms[3], back]
+    return nn.Sequential(*body, nn.Flatten(), nn.Linear(4 * shape[1:].numel(), classes))
+
+
+class Cast(nn.Module):
+    def __init__(self, dtype):
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, input):
+        return input.to(self.dtype)
+"""
+COMMANDS = {
+    "mlp": COMMAND,
+    "batch norm": (*NORMED, *OPTIM),
+    "kinds": ("trust=kinds", "model=kinds", *SHORT[2:], *OPTIM),
+}
 PARTS = '''
 import os, torch
 from torch import distributed
@@ -82,6 +118,7 @@ def lines(folder: Path) -> list[dict[str, float]]:
 def single(tmp_path_factory: Any, request: Any) -> tuple[Path, tuple[str, ...]]:
     """One process, and the command that it was given."""
     folder, command = tmp_path_factory.mktemp("single"), COMMANDS[request.param]
+    (folder / "kinds.py").write_text(KINDS)
     done = started(folder, *command, "hydra.run.dir=run", ranks=1)
     assert done.returncode == 0, done.stderr
     return folder / "run", command
@@ -91,6 +128,8 @@ def single(tmp_path_factory: Any, request: Any) -> tuple[Path, tuple[str, ...]]:
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_give_what_one_gives(tmp_path: Path, single: Any, strategy: str):
     run, command = single
+    if "trust=kinds" in command:
+        (tmp_path / "kinds.py").write_text(KINDS)
     done = started(tmp_path, *command, f"trainer.strategy={strategy}", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr
     for found, expected in zip(lines(tmp_path / "run"), lines(run), strict=True):
@@ -100,7 +139,7 @@ def test_two_processes_give_what_one_gives(tmp_path: Path, single: Any, strategy
         for key, value in load_file(run / f"{name}.safetensors").items():
             torch.testing.assert_close(weights[key], value, rtol=1e-4, atol=1e-5)
     assert done.stdout.count("digits  step 27/27") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert {path.name for path in tmp_path.iterdir()} <= {"run", "kinds.py", "__pycache__"}
 
 
 @pytest.mark.long

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from experiments.results.leaderboard import Standing, as_markdown
+
 ROOT = Path(__file__).parents[2]
 SHORT = ["task=himmelblau", "trainer.steps=20", "task.starts=4"]
 
@@ -53,6 +55,25 @@ def test_leaderboard(cli: Any):
     )
     assert len({len(line) for line in markdown.splitlines()[2:]}) == 1
     assert "error: job 10 (task=himmelblau trainer.steps=20 task.starts=4" in result.err
+
+
+def test_what_stands_above_is_true_of_all_rows():
+    def row(task: str, metric: str, **config: str) -> Standing:
+        figures = dict.fromkeys(("mean", "sd", "best", "test", "test_sd", "seconds"), 0.5)
+        held = figures if metric else dict.fromkeys(figures)
+        return Standing(
+            task, config, metric, "max", **held, seeds="1/1", error="" if metric else "x"
+        )
+
+    above = "All with `lr=1`"
+    mixed = [row("digits", "valid_accuracy", lr="1"), row("beale", "", lr="1")]
+    assert as_markdown(mixed).startswith(f"{above}, seeds 1/1:\n\n| metric ")
+    alike = [row("digits", "valid_accuracy", lr="1"), row("digits", "", lr="1")]
+    assert as_markdown(alike).startswith(f"{above}, metric valid_accuracy, seeds 1/1:")
+    failed = [row("digits", "", lr="1"), row("digits", "", lr="1")]
+    assert as_markdown(failed).startswith(f"{above}, seeds 1/1:\n\n| error |")
+    lacking = [row("digits", "accuracy", **{"data.test": ""}), row("digits", "accuracy")]
+    assert as_markdown(lacking).startswith("All with metric accuracy")
 
 
 def test_a_seed_counts_once(cli: Any):
