@@ -120,7 +120,8 @@ class Session:
         try:
             parts = self._build(cfg, before.overrides)
             if not parts.trainer.is_resumable:
-                rule = "a run with `trainer.checkpoint_every`, which does not act under fsdp"
+                rule = "a run that saves checkpoints: not a toy, not under fsdp, not with "
+                rule += "`trainer.checkpoint_every=null`"
                 raise Refused("resume", rule, str(of.path), "`rerun=FOLDER` begins it anew")
             self._say((said,))
             parts = replace(parts, notes=(*parts.notes, said))

@@ -41,14 +41,15 @@ def _registered() -> tuple[Any, ...]:
 
 
 def _import(name: str) -> None:
+    if name.endswith(".py"):
+        raise Refused("trust", "modules by name", name, f"`trust={name.removesuffix('.py')}`")
     try:
         import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name.split(".")[0]:
             raise
-        raise Refused(
-            "trust", "modules that can be imported", name, "is it installed, or in this folder?"
-        ) from error
+        way_out = "is it installed, or in this folder?"
+        raise Refused("trust", "modules that can be imported", name, way_out) from error
 
 
 class _Shared(dict[str, Any]):

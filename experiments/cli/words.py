@@ -26,6 +26,9 @@ def taken(arguments: Sequence[str]) -> Words:
     >>> taken(["trust=[mine,other]", "seed=1"])
     Words(trusted=('mine', 'other'), rerun=None, resume=None, others=['seed=1'])
     """
+    nameless = next((a for a in arguments if a.startswith("=")), None)
+    if nameless:
+        raise Refused(f"`{nameless}`: a key stands before the `=`")
     others = [a for a in arguments if not _is_ours(a, "trust", *FOLDERS)]
     chosen = next((a for a in others if a.split("=")[0] in ("--config-name", "-cn")), None)
     if chosen:

@@ -50,6 +50,8 @@ def cutout(images: Tensor, random: Generator, *, size: int = 8) -> Tensor:
     """
     check_count("size", size)
     count, _, height, width = images.shape
+    if size > max(height, width):
+        raise Refused("size", f"at most a side of the images, {height} × {width}", size)
     rows, columns = (
         _within(side, size, _integers(side, (count, 1), random)) for side in (height, width)
     )

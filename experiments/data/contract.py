@@ -92,7 +92,8 @@ class Data:
         if not isinstance(self.names, Sequence) or isinstance(self.names, str):
             raise Refused("names", "a list of the names of the classes", self.names)
         if 0 < len(self.names) < self.classes:
-            raise Refused("names", f"a list of one for each of {self.classes} classes", self.names)
+            rule = f"a list of one for each of {self.classes} classes, 0 to {self.classes - 1}"
+            raise Refused("names", rule, self.names)
         object.__setattr__(self, "names", tuple(map(str, self.names)))
 
     @property

@@ -42,6 +42,10 @@ def imagefolder(
     if len(names) < 2 or not all(labels.numel() for _, labels in files.values()):
         rule = "a folder of folders of pictures, one for each class, at least two"
         raise Refused("root", rule, str(folder))
+    empty = {*range(len(names))} - {k for _, labels in files.values() for k in labels.tolist()}
+    if empty:
+        rule = f"a folder with pictures of each class, and `{names[min(empty)]}` has none"
+        raise Refused("root", rule, str(folder))
     held = sum(pixels.shape.numel() for pixels, _ in files.values()) <= gib * 2**30
     parts = {
         part: Images(in_memory(pixels) if held else pixels, labels)

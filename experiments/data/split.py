@@ -97,7 +97,7 @@ def stratified(images: Images, share: float, seed: int, *, key: str) -> tuple[Im
             range(len(labels)), test_size=share, random_state=seed, stratify=labels
         )
     except ValueError as error:
-        raise Refused(
-            key, "a share that leaves images of each class in each part", share
-        ) from error
+        fewest = images.labels.unique(return_counts=True)[1].min()
+        rule = f"a share that leaves images of each class in each part; one has {fewest} in all"
+        raise Refused(key, rule, share) from error
     return images.part(torch.tensor(rest)), images.part(torch.tensor(off))

@@ -14,6 +14,7 @@ def small_cnn(shape: torch.Size, classes: int, width: int = 32) -> nn.Sequential
     >>> small_cnn(torch.Size((1, 8, 8)), 10)(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 10])
     """
+    check_count("width", width)
     channels, height, across = shape
     return nn.Sequential(
         *_block(channels, width),
@@ -34,6 +35,7 @@ def cnn(shape: torch.Size, classes: int, width: int = 24, stages: int = 3) -> nn
     torch.Size([5, 10])
     """
     channels, height, across = shape
+    check_count("width", width)
     check_count("stages", stages)
     if min(height, across) < 2**stages:
         raise Refused("stages", f"few enough for images of {height} × {across}", stages)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from experiments import register
+from xformopt.refused import check_count
 
 
 @register.model
@@ -17,6 +18,8 @@ def mlp(
     >>> mlp(torch.Size((1, 8, 8)), 10)(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 10])
     """
+    for size in hidden:
+        check_count("hidden", size)
     layers: list[nn.Module] = [nn.Flatten()]
     size = shape.numel()
     for following in hidden:

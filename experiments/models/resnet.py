@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments import register
+from xformopt.refused import check_count
 
 
 @register.model
@@ -34,6 +35,8 @@ def resnet(
 
     Source: He et al. 2016, Deep residual learning for image recognition, arXiv:1512.03385.
     """
+    for key, value in (("width", width), *(("blocks", count) for count in blocks)):
+        check_count(key, value)
     layers: list[nn.Module] = [*_normed(shape[0], width, 3, 1), nn.ReLU()]
     channels = width
     for stage, count in enumerate(blocks):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments import register
-from xformopt.refused import Refused
+from xformopt.refused import Refused, check_count
 
 
 @register.model
@@ -26,6 +26,8 @@ def vit(
     Beyer et al. 2022, arXiv:2205.01580.
     """
     channels, height, across = shape
+    for key, value in {"patch": patch, "width": width, "depth": depth, "heads": heads}.items():
+        check_count(key, value)
     if height % patch or across % patch:
         raise Refused("patch", f"a divisor of both sides, {height} and {across}", patch)
     if width % heads:

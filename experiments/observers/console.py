@@ -45,7 +45,8 @@ class Lines(Observer):
         """Print the line of the last evaluation; say how many were left out."""
         self._print()
         if self.left_out:
-            print(f"{self.run.name}  {self.left_out} evaluations more in metrics.jsonl", flush=True)
+            many = f"{self.left_out} more evaluation{'s'[: self.left_out > 1]}"
+            print(f"{self.run.name}  {many} in metrics.jsonl", flush=True)
 
     def _line(self, event: Evaluated) -> str:
         step, begin = f"step {event.step}/{self.run.steps}", self.run.begin

@@ -65,7 +65,7 @@ class Mistakes(Observer):
                 for (true, taken), count in _entries(counts):
                     color = "white" if shares[true, taken] > 0.3 else "black"
                     axis.text(taken, true, count, ha="center", va="center", color=color, size=7)
-            title = wrapped(f"{self.run.title}, test", drawn)
+            title = wrapped(f"{self.run.title}, test, last weights", drawn)
             axis.set(xlabel="taken for", ylabel="true class", title=title)
 
     def _draw_worst(self, logits: Tensor, labels: Tensor) -> None:
@@ -83,7 +83,7 @@ class Mistakes(Observer):
                 _show(axis, image.cpu())
                 true = self._name(int(labels[number]))
                 axis.set_title(f"{true} → {self._name(int(other))}\n{share:.0%}", size=8)
-            title = f"{self.run.title}, test: true class → taken for, how surely"
+            title = f"{self.run.title}, test, last weights: true class → taken for, how surely"
             drawn.suptitle(wrapped(title, drawn), size=9)
 
     def _name(self, number: int) -> str:

@@ -47,7 +47,7 @@ class Tracker(Observer):
         if isinstance(event, Evaluated):
             self._open()
             self.step = event.step
-            self.log(event.metrics, event.step)
+            self.log({**event.metrics, "lr": self.run.rate()}, event.step)
 
     def end(self, summary: Summary) -> None:
         """Tell what was reached."""

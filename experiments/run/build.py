@@ -1,7 +1,7 @@
 """From a config to the parts of a run: what it says is built here, and nowhere else."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -51,7 +51,7 @@ def build(cfg: DictConfig) -> Parts:
     model, model_name = _model(cfg, task, data)
     model.to(device)
     with precision(trainer, device):
-        _check_answers(task, model, data)
+        remarks = _check_answers(task, model, data)
     if ranks() > 1:
         take_moments_of_all(model)
     plain = copy.deepcopy(model) if trainer.strategy == "fsdp" else None
@@ -86,7 +86,8 @@ def build(cfg: DictConfig) -> Parts:
         trained=replicated(model, trainer.strategy),
         notes=(
             *of_optimizer(cfg.optim.get("purpose", TRAINING), task, optimizer),
-            *of_trainer(trainer, batches),
+            *of_trainer(trainer, batches, device),
+            *remarks,
             *of_data(data),
         ),
     )
@@ -158,14 +159,17 @@ def _model(cfg: DictConfig, task: Task, data: Data | None) -> tuple[nn.Module, s
     model = called("model", make, offered)
     if not isinstance(model, nn.Module):
         raise Refused("model", "a torch module", type(model).__name__)
+    if next(model.parameters(), None) is None:
+        raise Refused("model", "a network with parameters, which are trained", type(model).__name__)
     return Normalized(model, data.mean, data.std) if data else model, name_of_made(make, model)
 
 
-def _check_answers(task: Task, model: nn.Module, data: Data | None) -> None:
+def _check_answers(task: Task, model: nn.Module, data: Data | None) -> Sequence[str]:
     """Let a task refuse a model, by what it answers; what that draws changes nothing."""
-    if data and hasattr(task, "check"):
-        with without_trace():
-            task.check(model, data)
+    if data is None or not hasattr(task, "check"):
+        return ()
+    with without_trace():
+        return task.check(model, data)
 
 
 def _offered(task: Task, data: Data | None) -> Mapping[str, Any]:

@@ -13,7 +13,12 @@ def called(key: str, make: Any, offered: Mapping[str, Any]) -> Any:
     """Call a function with what its signature asks for of what is offered; it may be built."""
     if isinstance(make, nn.Module):
         return make
-    arguments = inspect.signature(make).parameters
+    try:
+        arguments = inspect.signature(make).parameters
+    except (TypeError, ValueError) as error:
+        raise Refused(
+            key, "a function or class of Python, whose arguments are known", make
+        ) from error
     set_already = getattr(make, "keywords", {})
     missing = [
         name
@@ -27,7 +32,7 @@ def called(key: str, make: Any, offered: Mapping[str, Any]) -> Any:
             f"{key}.{missing[0]}",
             f"given: this task offers {', '.join(offered) or 'nothing'}",
             None,
-            f"set `+{key}.{missing[0]}=…`, or choose another model",
+            f"choose another {key}, or set `+{key}.{missing[0]}=…`",
         )
     given = {k: v for k, v in offered.items() if k in arguments and k not in set_already}
     try:

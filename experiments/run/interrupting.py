@@ -6,20 +6,25 @@ import threading
 from contextlib import suppress
 from typing import Any
 
+from experiments.run.ranks import rank, ranks
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STDERR = 2
-SAID = b"\nit stops after this step or evaluation; once more stops at once\n"
+SAID = b"\nit stops after this step or evaluation"
+AGAIN = b"; once more stops at once"
 
 
 class Interruptions:
     """Keeps the first signal that would end a run until `act`; a second acts at once.
 
-    Only the main thread hears signals, so that elsewhere nothing is held back.
+    Of several ranks all hear it, some twice, since `torchrun` passes it on: no second acts. Only
+    the main thread hears signals, so that elsewhere nothing is held back.
     """
 
     def __init__(self, *, held: bool) -> None:
         """Hold signals back, or let them act as they did."""
         self.came: signal.Signals | None = None
+        self.again = ranks() == 1
         held = held and threading.current_thread() is threading.main_thread()
         handlers = {number: signal.getsignal(number) for number in SIGNALS if held}
         self.before = {number: handler for number, handler in handlers.items() if callable(handler)}
@@ -44,11 +49,12 @@ class Interruptions:
             self.before[number](number, None)
 
     def _hear(self, number: int, _: Any) -> None:
-        self._release()
+        if self.again:
+            self._release()
         self.came = signal.Signals(number)
-        if os.getpid() == self.process:  # workers that read images hear it too
+        if os.getpid() == self.process and rank() == 0:  # workers that read images hear it too
             with suppress(OSError):
-                os.write(STDERR, SAID)  # print may be at work already
+                os.write(STDERR, SAID + AGAIN * self.again + b"\n")  # print may be at work
 
     def _release(self) -> None:
         for number, handler in self.before.items():

@@ -20,7 +20,7 @@ from experiments.run.judging import check_finite, judge, models, rates, whole_mo
 from experiments.run.listening import Listening
 from experiments.run.loop import is_judged, train
 from experiments.run.parts import Parts
-from experiments.run.ranks import rank, ranks
+from experiments.run.ranks import rank
 from experiments.run.stepping import precision
 from experiments.run.watching import remarks
 from xformopt.optim import parts_of
@@ -68,15 +68,18 @@ def run(
 
 
 def _train(parts: Parts, listening: Listening, folder: RunFolder) -> None:
-    """Train; tell of each event, and save checkpoints between the steps, before an interruption."""
+    """Train; tell of each event, and save checkpoints between the steps, before an interruption.
+
+    The first of several ranks stops when it has saved; the others, which go on, miss it then.
+    """
     state, kept = parts.state, None
     if parts.trainer.is_resumable and rank() == 0:
         kept = Checkpoints(folder.path, Every.of(parts.trainer.checkpoint_every), state.step)
-    with Interruptions(held=kept is not None and ranks() == 1) as interruptions:
+    with Interruptions(held=parts.trainer.is_resumable) as interruptions:
         for event in train(parts):
             listening.on(event)
-            if isinstance(event, Evaluated) or not is_judged(parts):
-                if kept and (interruptions.came or kept.is_due(state.step)):
+            if kept and (isinstance(event, Evaluated) or not is_judged(parts)):
+                if interruptions.came or kept.is_due(state.step):
                     kept.save(state, listening.state_dict())
                 interruptions.act()
         if kept:

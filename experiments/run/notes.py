@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import torch
 from torch.optim import Optimizer
 
 from experiments.data.batches import Batches
@@ -43,8 +44,10 @@ def of_data(data: Data | None) -> Iterator[str]:
         yield f"`data`: train has no image of {many}: {first(absent, SHOWN)}{way_out}"
 
 
-def of_trainer(trainer: Trainer, batches: Batches | None) -> Iterator[str]:
-    """Give what should be known of the batches, and of checkpoints."""
+def of_trainer(trainer: Trainer, batches: Batches | None, device: torch.device) -> Iterator[str]:
+    """Give what should be known of the batches, of checkpoints, and of precision."""
+    if trainer.precision == "fp16" and device.type == "cpu":
+        yield "`trainer.precision=fp16` is slow on a CPU; bf16 is not"
     if batches and batches.size != trainer.batch_size:
         size = f"the {batches.size} images of train"
         yield f"`trainer.batch_size` is more than {size}: all are one batch"

@@ -55,10 +55,17 @@ def _backward(parts: Parts, batch: Any) -> Tensor:
     weight = parts.batches.weight(parts.state.step) if parts.batches else 1.0
     for piece, share in _pieces(batch, parts.trainer.accumulate):
         with precision(parts.trainer, parts.device):
-            loss = parts.task.loss(parts.trained, piece) * (share * weight)
+            loss = _scalar(parts.task.loss(parts.trained, piece)) * (share * weight)
         (loss if scaler is None else scaler.scale(loss)).backward()
         total = total + loss.detach()
     return total
+
+
+def _scalar(loss: Any) -> Tensor:
+    if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
+        shape = tuple(loss.shape) if isinstance(loss, Tensor) else loss
+        raise TypeError(f"`loss` of the task must return a scalar with a gradient, got {shape}")
+    return loss
 
 
 def _scaled(scaler: GradScaler, optimizer: Optimizer) -> bool:

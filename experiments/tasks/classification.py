@@ -1,6 +1,6 @@
 """Image classification."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -54,12 +54,12 @@ class Classification(Task):
     def evaluate(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
         """Return each metric."""
         logits, labels = outputs(model, batches)
-        return {name: float(measure(logits, labels)) for name, measure in self.measures.items()}
+        return {name: _measured(name, fn, logits, labels) for name, fn in self.measures.items()}
 
-    def check(self, model: nn.Module, data: Data) -> None:
+    def check(self, model: nn.Module, data: Data) -> Sequence[str]:
         """Refuse a network without a number for each class, by which this task judges."""
         if type(self).evaluate is not Classification.evaluate:
-            return
+            return ()
         asked = data.train.part(torch.arange(min(2, len(data.train))))
         device = next((p.device for p in model.parameters()), None)
         try:
@@ -70,8 +70,11 @@ class Classification(Task):
             raise
         if logits.ndim != 2 or logits.shape[1] < data.classes:
             rule = f"a network that answers an image by a number for each of {data.classes} classes"
-            way_out = "`shape` and `classes` are given to a function that asks for them"
+            way_out = "a function that asks for `shape` and `classes` is given those of the data"
             raise Refused("model", rule, tuple(logits.shape[1:]), way_out)
+        spare = logits.shape[1] - data.classes
+        said = f"`model`: it has {logits.shape[1]} outputs, for {data.classes} classes"
+        return (said,) if spare else ()
 
     def observers(self, data: Data) -> Mapping[str, Observer]:
         """Return who draws which test images are taken for what."""
@@ -89,6 +92,14 @@ class Classification(Task):
 
 
 register.task(Classification, name="classification")
+
+
+def _measured(name: str, measure: Measure, logits: Tensor, labels: Tensor) -> float:
+    try:
+        return float(measure(logits, labels))
+    except Exception as error:
+        error.add_note(f"in the metric `{name}`")
+        raise
 
 
 def as_metric(name: str, measure: Measure) -> Metric:

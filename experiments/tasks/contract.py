@@ -1,7 +1,7 @@
 """What a task is: something to minimise, and a measure of how well that went."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -27,8 +27,9 @@ class Task(Protocol):
         """Measure a model on a part of the data; without data there are no batches."""
         ...
 
-    def check(self, model: nn.Module, data: Any) -> None:
-        """Refuse a model that does not answer as the task needs, before anything is trained."""
+    def check(self, model: nn.Module, data: Any) -> Sequence[str]:
+        """Refuse a model that does not answer as the task needs; return what should be noted."""
+        return ()
 
     def observers(self, data: Any) -> Mapping[str, Observer]:
         """Return who draws the pictures of a task on its data, by name."""

@@ -192,7 +192,9 @@ class TestNpz:
         file = self.save(tmp_path / "named.npz", x=whole.pixels.numpy(), y=whole.labels.numpy())
         command = ("task=classification", "data=npz", f"data.file={file}", "model=mlp", *QUICK)
         result = cli(*command, "data.names=[a,b]")
-        assert "`data.names` must be a list of one for each of 10 classes, got " in result.line
+        assert (
+            "`data.names` must be a list of one for each of 10 classes, 0 to 9, got " in result.line
+        )
 
     def test_refuses(self, cli: Any, tmp_path: Path):
         floats = self.save(tmp_path / "f.npz", x=np.zeros((9, 4, 4)), y=np.zeros(9, int))
@@ -238,6 +240,13 @@ class TestImageFolder:
         kept = [place for place, number in enumerate(numbers) if number % 3]
         there = files[torch.tensor(kept)]
         assert torch.equal(there, whole.pixels[[numbers[place] for place in kept]])
+
+    def test_a_class_without_pictures(self, pictures: Path, tmp_path: Path):
+        for path in pictures.iterdir():
+            (tmp_path / path.name).symlink_to(path)
+        (tmp_path / "digit_11").mkdir()
+        with pytest.raises(Refused, match="pictures of each class, and `digit_11` has none"):
+            imagefolder(str(tmp_path), size=8)
 
     @pytest.mark.parametrize("mode", ["I;16", "I"])
     def test_grey_levels_of_16_bit_are_scaled(self, mode: str):

@@ -108,6 +108,23 @@ def restless(shape, classes):
 
 
 @register.task
+class Vector(Classification):
+    def loss(self, model, batch):
+        return model(batch[0]).sum(1)
+
+
+@register.task
+class Constant(Classification):
+    def loss(self, model, batch):
+        return torch.ones(())
+
+
+@register.model
+def spare(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape.numel(), classes + 1))
+
+
+@register.task
 class Sided(Classification):
     """Judges by one output, which is above or below 0."""
 
@@ -186,7 +203,7 @@ BUGS = {
     "data=wrong_data": r"ValueError: `data`: not enough values to unpack",
     "model=wrong_model": r"TypeError: `model`: ",
     "schedule=wrong_schedule": r"ValueError: .*invalid literal for int",
-    "task/metrics=[loss,accuracy,wrong_metric]": r"ValueError: .*invalid literal for int",
+    "task/metrics=[loss,accuracy,wrong_metric]": r"invalid literal .*; in the metric `wrong_met",
     "model=square": r"RuntimeError: .*; `model` was given images of shape \(1, 8, 8\), \(C",
     "task=WrongTask data=digits model=noisy": r"TypeError: unsupported operand type",
     "task=Forgetful data=digits model=noisy": r"KeyError: .*returns no `loss`, one of its metrics",
@@ -276,6 +293,36 @@ def test_an_observer_that_meddles_changes_nothing(faulty: Any):
     assert figures[0] == figures[1]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    {
+        "model._target_=torch.nn.Flatten": "`model` must be a network with parameters, which",
+        "model._target_=torch.relu": "`model` must be a function or class of Python, whose argumen",
+        "model=resnet18 model.width=-8": "`model.width` must be an int >= 1, got -8",
+        "model=vit model.width=0": "`model.width` must be an int >= 1, got 0",
+        "model=mlp model.hidden=[0]": "`model.hidden` must be an int >= 1, got 0",
+        "model=cnn model.width=0": "`model.width` must be an int >= 1, got 0",
+        "trust=mine.py": "`trust` must be modules by name, got 'mine.py'; `trust=mine`",
+        "=3": "`=3`: a key stands before the `=`",
+        "augment=[cutout] augment.cutout.size=9": "`size` must be at most a side of the images, 8",
+    }.items(),
+)
+def test_what_cannot_be_a_part(cli: Any, words: str, said: str):
+    result = cli(*words.split(), *DIGITS)
+    assert (result.status, result.line.startswith(f"error: {said}")) == (2, True), result.line
+
+
+def test_a_network_with_outputs_to_spare_is_noted(faulty: Any):
+    assert "note: `model`: it has 11 outputs, for 10 classes\n" in faulty("model=spare").out
+    assert "outputs" not in faulty("model=noisy").out
+
+
+@pytest.mark.parametrize("name", ["Vector", "Constant"])
+def test_a_loss_that_is_none(faulty: Any, name: str):
+    line = faulty(f"task={name}", "data=digits", "model=noisy").line
+    assert "TypeError: `loss` of the task must return a scalar with a gradient, got (" in line
+
+
 @pytest.mark.parametrize(("name", "shape"), [("few", (9,)), ("torch.nn.Identity", (1, 8, 8))])
 def test_a_network_without_an_output_for_each_class(faulty: Any, name: str, shape: tuple[int, ...]):
     words = (f"model={name}",) if "." not in name else ("task=classification", "data=digits")
@@ -283,7 +330,7 @@ def test_a_network_without_an_output_for_each_class(faulty: Any, name: str, shap
     assert result.status == 2
     assert result.line.startswith(
         f"error: `model` must be a network that answers an image by a number for each of 10 "
-        f"classes, got {shape}; `shape` and `classes` are given to a function that asks for them"
+        f"classes, got {shape}; a function that asks for `shape` and `classes` is given those"
     )
 
 

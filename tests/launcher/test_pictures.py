@@ -173,9 +173,9 @@ class TestConsole:
         last = shown.metrics[-1]["step"]
         assert any(line.startswith(f"digits  step {last}/60") for line in lines)
         left_out = len(shown.metrics) - (len(lines) - 1)
-        assert lines[-1] == f"digits  {left_out} evaluations more in metrics.jsonl"
+        assert lines[-1] == f"digits  {left_out} more evaluations in metrics.jsonl"
         assert left_out > 20
-        assert "evaluations more" not in cli(*SHORT).out
+        assert "more evaluation" not in cli(*SHORT).out
 
     def test_a_bar_where_there_is_a_terminal(self, cli: Any, monkeypatch: Any):
         terminal = SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True))

@@ -344,7 +344,7 @@ class TestCommand:
         before = (folder / "metrics.jsonl").read_text()
         line = cli(f"resume={folder}").line
         assert (
-            "`resume` must be a run with `trainer.checkpoint_every`, which does not act under fsdp"
+            "`resume` must be a run that saves checkpoints: not a toy, not under fsdp"
             in line
         )
         assert (folder / "metrics.jsonl").read_text() == before

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,32 @@ def test_two_processes_give_what_one_gives(tmp_path: Path, single: Any, strategy
             torch.testing.assert_close(weights[key], value, rtol=1e-4, atol=1e-5)
     assert done.stdout.count("digits  step 27/27") == 1
     assert {path.name for path in tmp_path.iterdir()} <= {"run", "kinds.py", "__pycache__"}
+
+
+@pytest.mark.timeout(240)
+def test_an_interruption_is_saved(tmp_path: Path, interruptible: None):
+    words = (*SHORT, "trainer.steps=100000", "trainer.strategy=ddp", "hydra.run.dir=run")
+    starter = ["-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "experiments"]
+    process = subprocess.Popen(
+        [sys.executable, *starter, *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+    figures = tmp_path / "run/metrics.jsonl"
+    while process.poll() is None and not (
+        figures.exists() and figures.read_bytes().count(b"\n") > 1
+    ):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate()
+    assert len([*(tmp_path / "run/checkpoints").iterdir()]) == 1, err
+    assert "`resume=run` goes on from the last checkpoint" in out
+    assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "interrupted"
+    assert err.count("it stops after this step or evaluation\n") == 1
 
 
 @pytest.mark.long
