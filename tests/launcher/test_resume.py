@@ -343,10 +343,7 @@ class TestCommand:
         mend()
         before = (folder / "metrics.jsonl").read_text()
         line = cli(f"resume={folder}").line
-        assert (
-            "`resume` must be a run that saves checkpoints: not a toy, not under fsdp"
-            in line
-        )
+        assert "`resume` must be a run that saves checkpoints: not a toy, not under fsdp" in line
         assert (folder / "metrics.jsonl").read_text() == before
 
     def test_with_another_number_of_processes(self, cli: Any, monkeypatch: Any):

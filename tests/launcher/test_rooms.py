@@ -96,7 +96,7 @@ class TestOneFileAddsOneThing:
         result = cli("task=classification", data, "+data.count=100", *model, *QUICK)
         assert result.status == 0, result.err
         result = cli("model._target_=torch.nn.Flatten", *QUICK)
-        assert "Adam() cannot be built: optimizer got an empty parameter list" in result.err
+        assert "`model` must be a network with parameters, which are trained" in result.err
 
     def test_by_entry_point(self, cli: Any, tmp_path: Path, monkeypatch: Any):
         """The part has a name that no other test brings into the store."""

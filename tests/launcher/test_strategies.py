@@ -146,7 +146,7 @@ def test_two_processes_give_what_one_gives(tmp_path: Path, single: Any, strategy
 
 @pytest.mark.timeout(240)
 def test_an_interruption_is_saved(tmp_path: Path, interruptible: None):
-    words = (*SHORT, "trainer.steps=100000", "trainer.strategy=ddp", "hydra.run.dir=run")
+    words = (*SHORT[:2], "trainer.epochs=9999", "trainer.strategy=ddp", "hydra.run.dir=run")
     starter = ["-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "experiments"]
     process = subprocess.Popen(
         [sys.executable, *starter, *words],
@@ -199,7 +199,7 @@ def test_a_run_under_fsdp_is_not_resumed(tmp_path: Path):
     summary.write_text(summary.read_text().replace("finished", "interrupted"))
     again = started(tmp_path, "resume=run")
     assert again.returncode == 1
-    assert again.stderr.count("error: `resume` must be a run with `trainer.checkpoint_every`") == 1
+    assert again.stderr.count("error: `resume` must be a run that saves checkpoints") == 1
     assert "error: rank" not in again.stderr
 
 
