@@ -51,14 +51,15 @@ def precision(trainer: Trainer, device: torch.device) -> AbstractContextManager[
 
 def _backward(parts: Parts, batch: Any) -> Tensor:
     """Leave the gradient of the loss of a batch; return the loss, over its pieces."""
-    scaler, total = parts.state.scaler, torch.zeros((), device=parts.device)
+    scaler, losses = parts.state.scaler, []
     weight = parts.batches.weight(parts.state.step) if parts.batches else 1.0
     for piece, share in _pieces(batch, parts.trainer.accumulate):
         with precision(parts.trainer, parts.device):
-            loss = _scalar(parts.task.loss(parts.trained, piece)) * (share * weight)
+            loss = _scalar(parts.task.loss(parts.trained, piece))
+            loss = loss if share * weight == 1.0 else loss * (share * weight)
         (loss if scaler is None else scaler.scale(loss)).backward()
-        total = total + loss.detach()
-    return total
+        losses.append(loss.detach())
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
 def _scalar(loss: Any) -> Tensor:
