@@ -91,22 +91,6 @@ def test_a_tensor_of_settings_is_checked_and_shown_short():
     ]
 
 
-def test_a_tensor_of_settings_compiles(monkeypatch: Any):
-    compile = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda f, **how: compile(f, backend="eager", **how))
-    x = tensor((3, 4), 0, torch.float32)
-    link = T.box(min=-x.abs() / 2, max=x.abs() / 3)
-    found = []
-    for compiles in (False, True):
-        p = x.clone().requires_grad_()
-        optim = ParamTransformingOptimizer([p], transforms=[link], lr=0.1, compile=compiles)
-        for _ in range(3):
-            p.grad = torch.ones_like(p)
-            optim.step()
-        found.append(p.detach())
-    assert torch.equal(*found)
-
-
 @pytest.fixture
 def registered() -> Iterator[None]:
     before = T.names()
