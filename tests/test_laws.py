@@ -1,7 +1,7 @@
 """The laws over the whole registry, with Hypothesis; and that the kit catches what breaks them."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -63,13 +63,15 @@ def test_a_tensor_sets_each_item(
     x, make = tensor(shape, seed, dtype), T.get(name)
     values = torch.rand(shape[0], generator=torch.Generator().manual_seed(seed))
     one_by_one = [
-        applied(make(**{key: float(value)}), x[i : i + 1]) for i, value in enumerate(values)
+        applied(make(**cast(Any, {key: float(value)})), x[i : i + 1]) for i, value in enumerate(values)
     ]
     column = values.view(-1, *[1] * (len(shape) - 1))
-    together = applied(make(**{key: column}), x)
+    columns: dict[str, Any] = {key: column}
+    together = applied(make(**columns), x)
     torch.testing.assert_close(together, torch.cat(one_by_one))
     if make.items == "entry":
-        whole = make(**{key: column.expand(shape).clone()})
+        settings_of_all: dict[str, Any] = {key: column.expand(shape).clone()}
+        whole = make(**settings_of_all)
         for ndim in (0, 1, None):
             assert torch.equal(applied(whole, x, param_ndim=ndim), together)
 

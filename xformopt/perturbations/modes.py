@@ -10,6 +10,9 @@ from torch.optim import Optimizer
 
 from xformopt.refused import RefusedType
 
+Model = Callable[[Tensor], Tensor]
+"""Gives the logits of images, `(N, classes)`: a module, or any function."""
+
 
 def freeze(*items: Any) -> Callable[[], None]:
     """Set `requires_grad=False` on all tensors of some items; return what sets it back.
