@@ -150,6 +150,20 @@ def test_random_ones_draw_in_the_graph():
     assert (x - before).std().item() == pytest.approx(1.0, abs=0.1)
 
 
+@pytest.mark.parametrize("shape", [(4, 1), (4, 3)])
+def test_settings_may_be_tensors(shape: tuple[int, int]):
+    bound = torch.linspace(0.1, 0.5, shape[0] * shape[1]).view(shape)
+    held = torch.zeros(4, 3).requires_grad_()
+    optim = ParamTransformingOptimizer([held], transforms=[T.box(min=-bound, max=bound)], lr=0.3)
+    counter = CompileCounter()
+    step: Any = torch.compile(optim.step, backend=counter, fullgraph=True)
+    for _ in range(3):
+        held.grad = -torch.ones_like(held)
+        step()
+    assert torch.equal(held.detach(), bound.expand(4, 3))
+    assert counter.frame_count == 1
+
+
 class TestOption:
     """`compile=True`: all steps but the first are one program."""
 

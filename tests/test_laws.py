@@ -1,7 +1,7 @@
 """The laws over the whole registry, with Hypothesis; and that the kit catches what breaks them."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from xformopt import testing
 from xformopt import transforms as T
-from xformopt.optim import inner_optimizers
+from xformopt.optim import ParamTransformingOptimizer, inner_optimizers
+from xformopt.refused import Refused
 
 shapes = st.lists(st.integers(1, 4), min_size=2, max_size=4).map(tuple)
 seeds = st.integers(0, 2**16)
@@ -39,6 +40,57 @@ def test_every_law_is_declared_by_some_transform():
 @pytest.mark.parametrize("name", sorted(set(inner_optimizers()) - {"sparseadam"}))
 def test_inner_optimizers(name: str):
     testing.check_inner(inner_optimizers()[name])
+
+
+BY_ITEM = [(n, key) for n in T.names() for key, s in T.get(n).settings.items() if s.by_item]
+
+
+def applied(link: T.Link, x: Tensor, **settings: Any) -> Tensor:
+    """What a link makes of `x`, as a gradient or as a parameter, in an optimizer."""
+    p = x.clone().requires_grad_()
+    p.grad = x.clone()
+    ParamTransformingOptimizer([p], transforms=[link], lr=0.0, **settings).step()
+    return p.grad if link.transform.target == "grad" else p.detach()
+
+
+@pytest.mark.parametrize(("name", "key"), BY_ITEM)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@given(shape=shapes, seed=seeds)
+@settings(max_examples=10)
+def test_a_tensor_sets_each_item(
+    name: str, key: str, dtype: torch.dtype, shape: tuple[int, ...], seed: int
+):
+    x, make = tensor(shape, seed, dtype), T.get(name)
+    values = torch.rand(shape[0], generator=torch.Generator().manual_seed(seed))
+    one_by_one = [
+        applied(make(**cast(Any, {key: float(value)})), x[i : i + 1]) for i, value in enumerate(values)
+    ]
+    column = values.view(-1, *[1] * (len(shape) - 1))
+    columns: dict[str, Any] = {key: column}
+    together = applied(make(**columns), x)
+    torch.testing.assert_close(together, torch.cat(one_by_one))
+    if make.items == "entry":
+        settings_of_all: dict[str, Any] = {key: column.expand(shape).clone()}
+        whole = make(**settings_of_all)
+        for ndim in (0, 1, None):
+            assert torch.equal(applied(whole, x, param_ndim=ndim), together)
+
+
+def test_a_tensor_of_settings_is_checked_and_shown_short():
+    with pytest.raises(Refused, match=r"must be a number >= 0, or a tensor of such, got a tensor"):
+        T.linf_ball(radius=-torch.ones(2, 1))
+    with pytest.raises(Refused, match=r"`min` must not exceed `max`, got min=a tensor \(2, 1\) of"):
+        T.box(min=torch.ones(2, 1), max=torch.zeros(2, 1))
+    with pytest.raises(Refused, match=r"`q` of `top_q` must be a number in \[0, 1\], got a tensor"):
+        T.top_q(q=torch.ones(2, 1))
+    wrong = T.linf_ball(radius=torch.ones(3, 1))
+    assert repr(wrong) == "linf_ball(radius=a tensor (3, 1) of entries from 1 to 1)"
+    with pytest.raises(RuntimeError) as raised:
+        applied(wrong, torch.ones(2, 4))
+    assert raised.value.__notes__ == [
+        "in the transform `linf_ball`, which is linf_ball(radius=a tensor (3, 1) of entries from 1 "
+        "to 1), for `param_groups[0]['params'][0]` (2, 4)"
+    ]
 
 
 @pytest.fixture

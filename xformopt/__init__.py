@@ -2,8 +2,9 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from xformopt import optim, transforms
+from xformopt import optim, perturbations, transforms
 from xformopt.optim import ChainedParamTransformingOptimizer, ParamTransformingOptimizer, to_batch
+from xformopt.perturbations import evaluating, freeze, frozen, negate
 from xformopt.transforms import transform
 
 try:
@@ -14,7 +15,12 @@ except PackageNotFoundError:
 __all__ = [
     "ChainedParamTransformingOptimizer",
     "ParamTransformingOptimizer",
+    "evaluating",
+    "freeze",
+    "frozen",
+    "negate",
     "optim",
+    "perturbations",
     "to_batch",
     "transform",
     "transforms",

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from xformopt import transforms as T
+from xformopt.refused import Refused
 
 
 class Ball(NamedTuple):
@@ -37,3 +38,15 @@ NORMS = ["l1", "l2", "linf", "topq", "spectral", "nuclear"]
 
 CONVEX = [name for name in BALLS if name != "l2_sphere"]
 """The convex ones, on which Frank–Wolfe and projected gradients are sound."""
+
+
+def steepest_of(name: str) -> T.Transform:
+    """Return the oracle of a ball that has one.
+
+    >>> steepest_of("linf")
+    <transform sign of xformopt.transforms.steepest>
+    """
+    steepest = BALLS[name].steepest
+    if steepest is None:
+        raise Refused("norm", "that of a bounded set, which has a steepest direction", name)
+    return steepest

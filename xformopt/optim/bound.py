@@ -23,10 +23,13 @@ class Bound(NamedTuple):
     state_dtype: Any = None
 
     def settings(self, group: Group) -> tuple[dict[str, Any], int | None]:
-        """Return what the transform is called with for a group, checked, and its `param_ndim`."""
+        """Return what the transform is called with for a group, checked, and its `param_ndim`.
+
+        Entries of tensors are not looked at, for which a device would have to wait in each step.
+        """
         settings = {**self.fixed, **{setting: group[key] for setting, key in self.keys.items()}}
         param_ndim = settings.pop("param_ndim", INHERIT)
-        self.transform.check(settings)
+        self.transform.check(settings, entries=False)
         return settings, group["param_ndim"] if param_ndim == INHERIT else param_ndim
 
 

@@ -15,6 +15,7 @@ from xformopt.optim.runner import Runner
 from xformopt.optim.sharded import Shards, is_sharded
 from xformopt.refused import Refused
 from xformopt.transforms.link import INHERIT
+from xformopt.transforms.settings import shown
 
 PLAIN = {Tensor, Parameter}
 """The types of tensors that can be gathered."""
@@ -75,6 +76,7 @@ class Buckets:
         transform, settings, param_ndim = bound.transform, cluster.settings, cluster.param_ndim
         columns = _columns(bound, params, given)
         draws = transform.draws(settings)
+        by_item = any(isinstance(value, Tensor) for value in settings.values())
         shards = None
         if not PLAIN.issuperset(map(type, params)) and any(map(is_sharded, params)):
             shards = Shards(transform, columns, param_ndim, given.strict, draws)
@@ -84,7 +86,7 @@ class Buckets:
                 runner = Runner(transform, settings, check=False)
                 runner.plainly(columns, param_ndim, given.strict)
                 return
-            alone = draws or not PLAIN.issuperset(map(type, columns[0]))
+            alone = draws or by_item or not PLAIN.issuperset(map(type, columns[0]))
             seen_as = (alone, param_ndim, given.strict)
             plan, is_new = self._plan(bound, seen_as, params, columns)
             Runner(transform, settings, check=is_new).run(plan, columns)
@@ -200,7 +202,7 @@ def _say_where(error: Exception, bound: Bound, params: list[Tensor], groups: lis
     traced = torch.compiler.is_compiling()
     wrong = [p for p in params if not traced and any(map(_is_not_finite, (p, p.grad)))]
     held = {setting: groups[0][key] for setting, key in bound.keys.items()}
-    settings = ", ".join(f"{k}={v!r}" for k, v in held.items() if v != INHERIT)
+    settings = ", ".join(f"{k}={shown(v)}" for k, v in held.items() if v is not INHERIT)
     error.add_note(
         f"in the transform `{bound.name}`, which is {bound.transform.name}({settings}), "
         f"for {names_of(wrong or params, groups)}"

@@ -26,6 +26,7 @@ class FrankWolfe(Optimizer):
         lmo_scaling_factor: the radius of the constraint set. Per group.
         use_default_lr_schedule: whether γ falls as lr / (lr + k).
         div_by_zero_eps: the least divisor in that schedule.
+        maximize: whether it moves away from what the gradient names, to the opposite vertex.
 
     >>> x = torch.tensor([0.5, 0.5], requires_grad=True)
     >>> optim = FrankWolfe([x], lr=1.0, use_default_lr_schedule=False)
@@ -45,8 +46,11 @@ class FrankWolfe(Optimizer):
         lmo_scaling_factor: float = 1.0,
         use_default_lr_schedule: bool = True,
         div_by_zero_eps: float = TINY,
+        maximize: bool = False,
     ) -> None:
         """Check the settings of every group."""
+        if not isinstance(maximize, bool):
+            raise RefusedType("maximize", "a bool", maximize)
         if not isinstance(use_default_lr_schedule, bool):
             raise RefusedType("use_default_lr_schedule", "a bool", use_default_lr_schedule)
         defaults = {
@@ -54,6 +58,7 @@ class FrankWolfe(Optimizer):
             "lmo_scaling_factor": lmo_scaling_factor,
             "use_default_lr_schedule": use_default_lr_schedule,
             "div_by_zero_eps": div_by_zero_eps,
+            "maximize": maximize,
         }
         super().__init__(params, defaults)
 
@@ -73,7 +78,8 @@ class FrankWolfe(Optimizer):
             for p in group["params"]:
                 if p.grad is not None:
                     rate = _rate(group, self.state[p])
-                    p.mul_(1 - rate).add_(p.grad * -(rate * group["lmo_scaling_factor"]))
+                    reach = rate * group["lmo_scaling_factor"]
+                    p.mul_(1 - rate).add_(p.grad * (reach if group["maximize"] else -reach))
         return loss
 
 
@@ -109,15 +115,19 @@ def duality_gap(optimizer: Any) -> Tensor:
         for _, p, grad in held:
             p.grad = grad.clone()
         optimizer._apply_pre_step_transform_()
-        gaps = [
-            (grad * (p + p.grad * group["lmo_scaling_factor"])).sum() for group, p, grad in held
-        ]
+        gaps = [_gap(group, p, grad) for group, p, grad in held]
     finally:
         for _, p, grad in held:
             p.grad = grad
         for generator, before in zip(generators, drawn, strict=True):
             generator.set_state(before)
     return torch.stack(gaps).sum() if gaps else torch.zeros(())
+
+
+def _gap(group: dict[str, Any], p: Tensor, grad: Tensor) -> Tensor:
+    sign = -1 if group["maximize"] else 1
+    assert p.grad is not None
+    return (sign * grad * (p + sign * group["lmo_scaling_factor"] * p.grad)).sum()
 
 
 def _rate(group: dict[str, Any], state: dict[str, Any]) -> float:

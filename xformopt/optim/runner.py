@@ -36,14 +36,15 @@ class Runner:
             else:
                 self._alone([column[0] for column in chosen], call)
 
-    def call(self, tensors: Any) -> None:
-        """Call the transform once."""
+    def call(self, tensors: Any, settings: dict[str, Any] | None = None) -> None:
+        """Call the transform once, with its settings or with others."""
+        settings = self.settings if settings is None else settings
         if not self.check:
-            self.transform.fn(*tensors, **self.settings)
+            self.transform.fn(*tensors, **settings)
             return
         first = tensors[0]
         before = identity(first) if isinstance(first, Tensor) else None
-        returned = self.transform.fn(*tensors, **self.settings)
+        returned = self.transform.fn(*tensors, **settings)
         if returned is None and before and identity(first) != before:
             returned = first
         if returned is not None:
@@ -59,16 +60,26 @@ class Runner:
         for tensors in zip(*columns, strict=True):
             shape = batch_shape(tensors[0].shape, param_ndim, strict)
             batches = [x.reshape(shape) if x.numel() == prod(shape) else x for x in tensors]
-            self.transform.fn(*batches, **self.settings)
+            self.transform.fn(*batches, **self._seen_as(tensors[0].shape, shape))
             for x, batch in zip(tensors, batches, strict=True):
                 if not x.is_contiguous():
                     x.copy_(batch.view(x.shape))
 
+    def _seen_as(self, shape: torch.Size, batch: tuple[int, ...]) -> dict[str, Any]:
+        """Return the settings; tensors of the shape of the parameter are seen as it is."""
+        return {
+            key: value.reshape(batch)
+            if isinstance(value, Tensor) and value.shape == shape
+            else value
+            for key, value in self.settings.items()
+        }
+
     def _alone(self, tensors: list[Tensor], call: Call) -> None:
         """Call it for one parameter; on the CPU in slabs of items that its caches hold."""
+        settings = self._seen_as(tensors[0].shape, call.shape)
         with batched(*tensors, shape=call.shape) as batches:
             if not call.slab:
-                self.call(batches)
+                self.call(batches, settings)
                 return
             for slab in zip(*(batch.split(call.slab) for batch in batches), strict=True):
                 self.call(slab)

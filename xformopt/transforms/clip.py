@@ -1,21 +1,39 @@
 """Clipping: entries or norms of the gradient held within bounds."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from xformopt.transforms.items import TINY, at_least_float32, aten, item_norm, shrink_to_norm
 from xformopt.transforms.ranks import kth_largest, rank_of
 from xformopt.transforms.registry import transform
-from xformopt.transforms.settings import Fraction, NonNegative, Number, Positive
+from xformopt.transforms.settings import Fraction, NonNegative, Number, Positive, shown
+
+Bound = float | Tensor | None
 
 
-def bounds_are_ordered(min: float | None, max: float | None) -> str | None:
+def bounds_are_ordered(min: Bound, max: Bound) -> str | None:
     """Say what is wrong with a pair of bounds, if anything is."""
     if min is None and max is None:
         return "`min` or `max` must be given, got None for both"
-    if min is not None and max is not None and min > max:
-        return f"`min` must not exceed `max`, got min={min} and max={max}"
+    if min is not None and max is not None and torch.any(torch.as_tensor(min > max)):
+        return f"`min` must not exceed `max`, got min={shown(min)} and max={shown(max)}"
     return None
+
+
+def clamp_within(x: Tensor, min: Bound, max: Bound) -> None:
+    """Clamp in place to numbers or tensors; None leaves that side open."""
+    bounds: Any = (min, max)
+    if any(isinstance(bound, Tensor) for bound in bounds):
+        bounds = [_as_tensor(bound, x) for bound in bounds]
+    x.clamp_(*bounds)
+
+
+def _as_tensor(bound: Bound, like: Tensor) -> Tensor | None:
+    if bound is None or isinstance(bound, Tensor):
+        return bound if bound is None else bound.to(like.dtype)
+    return like.new_full((), bound)
 
 
 def clamp_each(xs: list[Tensor], *, min: float | None, max: float | None) -> None:
@@ -32,7 +50,9 @@ def clamp_each(xs: list[Tensor], *, min: float | None, max: float | None) -> Non
     laws=("idempotent", "nonexpansive"),
     check=bounds_are_ordered,
 )
-def clamp(grad: Tensor, *, min: Number | None = -1.0, max: Number | None = 1.0) -> None:
+def clamp(
+    grad: Tensor, *, min: Number | Tensor | None = -1.0, max: Number | Tensor | None = 1.0
+) -> None:
     """Clamp each entry of the gradient to [min, max]; None leaves that side open.
 
     g ← min(max(g, min), max)
@@ -45,7 +65,7 @@ def clamp(grad: Tensor, *, min: Number | None = -1.0, max: Number | None = 1.0) 
 
     Source: Mikolov 2012, Statistical Language Models Based on Neural Networks, PhD thesis.
     """
-    grad.clamp_(min, max)
+    clamp_within(grad, min, max)
 
 
 @transform(laws=("idempotent", "odd"))

@@ -131,16 +131,19 @@ class Transform:
         self.check(values)
         return values
 
-    def check(self, values: Mapping[str, Any]) -> None:
-        """Raise where a value breaks its rule, or the rule of all together."""
+    def check(self, values: Mapping[str, Any], *, entries: bool = True) -> None:
+        """Raise where a value breaks its rule, or the rule of all together.
+
+        Of tensors, the `entries` are looked at or not.
+        """
         own = {name: values.get(name, s.default) for name, s in self.settings.items()}
         for name, value in own.items():
             if value is inspect.Parameter.empty:
                 rule = self.settings[name].says
                 says = f"`{self.name}` needs a value for `{name}` ({rule})"
                 raise RefusedType(name, rule, of=self.name, says=says)
-            self.settings[name].check(self.name, value)
-        if self._check:
+            self.settings[name].check(self.name, value, entries=entries)
+        if self._check and (entries or not any(isinstance(v, Tensor) for v in own.values())):
             self._check_together(own)
 
     def _check_together(self, own: dict[str, Any]) -> None:

@@ -72,10 +72,10 @@ def item_norm(x: Tensor, ord: float) -> Tensor:
     return _norm_and_largest(x, ord)[0]
 
 
-def shrink_to_norm(x: Tensor, radius: float, ord: float) -> None:
+def shrink_to_norm(x: Tensor, radius: float | Tensor, ord: float) -> None:
     """Scale each item of `x` whose norm exceeds `radius` down to it, in place."""
     norm, largest = _norm_and_largest(x, ord)
-    if largest is None or not largest <= radius:
+    if largest is None or isinstance(radius, Tensor) or not largest <= radius:
         x.mul_((radius / norm.clamp_min(TINY)).clamp_max(1.0))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from xformopt.refused import Refused, RefusedType, standing_in
+from xformopt.transforms.settings import shown
 
 if TYPE_CHECKING:
     from xformopt.transforms.definition import Transform
@@ -57,14 +58,14 @@ class Link:
 
     def __repr__(self) -> str:
         """Show the call that makes this link."""
-        shown = dict(self.settings)
-        if shown["param_ndim"] == INHERIT:
-            del shown["param_ndim"]
+        given = dict(self.settings)
+        if given["param_ndim"] == INHERIT:
+            del given["param_ndim"]
         if self.when != self.transform.when:
-            shown["when"] = self.when
+            given["when"] = self.when
         if self.state_dtype is not None:
-            shown["state_dtype"] = str(self.state_dtype).removeprefix("torch.")
-        return f"{self.transform.name}({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
+            given["state_dtype"] = str(self.state_dtype).removeprefix("torch.")
+        return f"{self.transform.name}({', '.join(f'{k}={shown(v)}' for k, v in given.items())})"
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle and copy by attribute, since there is no `__dict__`."""

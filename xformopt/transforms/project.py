@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from xformopt.transforms.clip import bounds_are_ordered, clamp_each
+from xformopt.transforms.clip import bounds_are_ordered, clamp_each, clamp_within
 from xformopt.transforms.items import TINY, at_least_float32, aten, item_norm, shrink_to_norm
 from xformopt.transforms.ranks import number_kept, sort_rows
 from xformopt.transforms.registry import transform
@@ -16,7 +16,9 @@ from xformopt.transforms.settings import Fraction, NonNegative, Number, Positive
     laws=("idempotent", "nonexpansive"),
     check=bounds_are_ordered,
 )
-def box(param: Tensor, *, min: Number | None = -1.0, max: Number | None = 1.0) -> None:
+def box(
+    param: Tensor, *, min: Number | Tensor | None = -1.0, max: Number | Tensor | None = 1.0
+) -> None:
     """Project onto the box [min, max]; None leaves that side open.
 
     x ← min(max(x, min), max)
@@ -29,7 +31,7 @@ def box(param: Tensor, *, min: Number | None = -1.0, max: Number | None = 1.0) -
 
     Source: Beck 2017, First-Order Methods in Optimization, lemma 6.26.
     """
-    param.clamp_(min, max)
+    clamp_within(param, min, max)
 
 
 @transform(
@@ -58,7 +60,7 @@ def nonnegative(param: Tensor) -> None:
     foreach=lambda params, *, radius: clamp_each(params, min=-radius, max=radius),
     laws=("idempotent", "nonexpansive", "odd"),
 )
-def linf_ball(param: Tensor, *, radius: NonNegative = 1.0) -> None:
+def linf_ball(param: Tensor, *, radius: NonNegative | Tensor = 1.0) -> None:
     """Project onto the l∞ ball.
 
     x ← min(max(x, -radius), radius)
@@ -71,11 +73,11 @@ def linf_ball(param: Tensor, *, radius: NonNegative = 1.0) -> None:
 
     Source: Beck 2017, First-Order Methods in Optimization, lemma 6.26.
     """
-    param.clamp_(-radius, radius)
+    clamp_within(param, -radius, radius)
 
 
 @transform(laws=("idempotent", "nonexpansive", "odd"))
-def l2_ball(param: Tensor, *, radius: NonNegative = 1.0) -> None:
+def l2_ball(param: Tensor, *, radius: NonNegative | Tensor = 1.0) -> None:
     """Project each item onto the Euclidean ball.
 
     x ← x · min(1, radius / ‖x‖₂)
@@ -93,7 +95,7 @@ def l2_ball(param: Tensor, *, radius: NonNegative = 1.0) -> None:
 
 
 @transform(laws=("idempotent", "nonexpansive", "odd"))
-def l1_ball(param: Tensor, *, radius: NonNegative = 1.0) -> None:
+def l1_ball(param: Tensor, *, radius: NonNegative | Tensor = 1.0) -> None:
     """Project each item onto the l1 ball, by sorting its absolute values.
 
     x ← argmin ‖y - x‖₂ over ‖y‖₁ <= radius = sign(x) max(|x| - θ, 0)
@@ -107,7 +109,7 @@ def l1_ball(param: Tensor, *, radius: NonNegative = 1.0) -> None:
     Source: Duchi et al. 2008, Efficient projections onto the l1-ball, ICML, fig. 1.
     """
     flat = param.flatten(1).to(at_least_float32(param.dtype))
-    size = flat.abs()
+    size, radius = flat.abs(), _of_rows(radius)
     outside = size.sum(1, keepdim=True) > radius
     nearest = torch.where(outside, onto_capped_simplex(size, radius) * flat.sign(), flat)
     param.copy_(nearest.view(param.shape))
@@ -173,7 +175,12 @@ def l2_sphere(param: Tensor, *, radius: NonNegative = 1.0) -> None:
     param.mul_(radius / item_norm(param, 2).clamp_min(TINY))
 
 
-def onto_capped_simplex(x: Tensor, total: float, cap: float = float("inf")) -> Tensor:
+def _of_rows(value: float | Tensor) -> float | Tensor:
+    """Return a number as it is, one for each item as a column, `(N, 1)`."""
+    return value.reshape(-1, 1) if isinstance(value, Tensor) else value
+
+
+def onto_capped_simplex(x: Tensor, total: float | Tensor, cap: float = float("inf")) -> Tensor:
     """Project the rows of `x`, shape `(N, d)`, onto {0 <= y <= cap, Σ y = total}, exactly.
 
     y = min(max(x - θ, 0), cap), where Σ y falls piecewise linearly in θ, with kinks at the entries
@@ -196,7 +203,7 @@ def onto_capped_simplex(x: Tensor, total: float, cap: float = float("inf")) -> T
     return (x - theta).clamp(0, cap)
 
 
-def _threshold(x: Tensor, total: float) -> Tensor:
+def _threshold(x: Tensor, total: float | Tensor) -> Tensor:
     """Return θ of the projection of the rows of `x`, shifted to a largest entry of 0."""
     descending = sort_rows(x).flip(1)
     excess = descending.cumsum(1) - total

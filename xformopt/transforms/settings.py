@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import torch
+from torch import Tensor
 
 from xformopt.refused import Refused, RefusedType
 from xformopt.schedules import Schedule
@@ -37,16 +38,25 @@ class Setting:
     default: Any
     rule: Rule | None = None
     optional: bool = False
+    by_item: bool = False
+    """Whether it may be a tensor, which broadcasts over the batch tensor `(N, *d)`."""
 
     @property
     def is_resource(self) -> bool:
         """Whether the value (a generator) belongs to the link, not to the parameter groups."""
         return self.type is torch.Generator
 
-    def check(self, owner: str, value: Any) -> None:
-        """Refuse a value that is not of the type, or breaks the rule."""
+    def check(self, owner: str, value: Any, *, entries: bool = True) -> None:
+        """Refuse a value that is not of the type, or breaks the rule, as `entries` of a tensor may.
+
+        These are not looked at where that would have a device wait.
+        """
         if value is None and self.optional:
             return
+        if self.by_item and isinstance(value, Tensor):
+            extremes = map(float, value.aminmax()) if entries and value.numel() else ()
+            if value.dtype.is_floating_point and all(map(self._in_range, extremes)):
+                return
         for step in (0, value.last) if isinstance(value, Schedule) else (0,):
             reached = self.at(value, step)
             has_type = self._has_type(reached)
@@ -54,7 +64,7 @@ class Setting:
                 continue
             kind = Refused if has_type else RefusedType
             where = f" at step {step} of {value!r}" if isinstance(value, Schedule) else ""
-            says = f"`{self.name}` of `{owner}` must be {self.says}, got {reached!r}{where}"
+            says = f"`{self.name}` of `{owner}` must be {self.says}, got {shown(reached)}{where}"
             raise kind(self.name, self.says, reached, of=owner, says=says)
 
     def at(self, value: Any, step: int) -> Any:
@@ -69,6 +79,7 @@ class Setting:
         choices = get_args(self.type) if get_origin(self.type) is Literal else ()
         words = self.rule.says if self.rule else getattr(self.type, "__name__", str(self.type))
         words = "one of " + ", ".join(map(repr, choices)) if choices else words
+        words += ", or a tensor of such" if self.by_item else ""
         return f"{words} or None" if self.optional else words
 
     def _has_type(self, value: Any) -> bool:
@@ -101,9 +112,8 @@ def settings_of(fn: Callable[..., Any]) -> dict[str, Setting]:
 
 def _setting(owner: str, name: str, hint: Any, default: Any) -> Setting:
     given = hint
-    optional = get_origin(hint) in (Union, UnionType) and type(None) in get_args(hint)
-    if optional:
-        hint = next(arg for arg in get_args(hint) if arg is not type(None))
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    hint = next(part for part in parts if part not in (type(None), Tensor))
     rule = next((m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Rule)), None)
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
@@ -113,4 +123,16 @@ def _setting(owner: str, name: str, hint: Any, default: Any) -> Setting:
             f"setting `{name}` of transform `{owner}` must be annotated as float, int, bool, str, "
             f"Literal, Generator or one of these with None or a rule, got {given}"
         )
-    return Setting(name, hint, default, rule, optional)
+    return Setting(name, hint, default, rule, type(None) in parts, Tensor in parts)
+
+
+def shown(value: Any) -> str:
+    """Return a value as text; of a tensor, its shape and where its entries lie.
+
+    >>> shown(torch.tensor([[1.0], [2.5]]))
+    'a tensor (2, 1) of entries from 1 to 2.5'
+    """
+    if not isinstance(value, Tensor):
+        return repr(value)
+    low, high = value.aminmax() if value.numel() else (0, 0)
+    return f"a tensor {tuple(value.shape)} of entries from {float(low):g} to {float(high):g}"

@@ -1,0 +1,82 @@
+"""What an attack must be given, and why its answer may say too much of a model's robustness."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xformopt.geometry import BALLS
+from xformopt.perturbations.modes import Model
+from xformopt.refused import Refused, RefusedType
+
+DIMENSIONS = {"linf": 0.0, "l2": 0.5, "l1": 1.0}
+"""The size of the box in a norm is the number of entries to this power."""
+
+
+class AttackWarning(UserWarning):
+    """Why the answer of an attack may say too much."""
+
+
+def check_epsilon(epsilon: Any, norm: str) -> None:
+    """Refuse what is no radius of a ball."""
+    if norm not in BALLS:
+        raise Refused("norm", f"one of {', '.join(BALLS)}", norm)
+    if isinstance(epsilon, bool) or not isinstance(epsilon, int | float):
+        raise RefusedType("epsilon", "a number >= 0", epsilon)
+    if not 0 <= epsilon < float("inf"):
+        raise Refused("epsilon", "a finite number >= 0", epsilon)
+
+
+def check_images(images: Tensor, labels: Tensor, norm: str, epsilon: float) -> None:
+    """Refuse images that do not lie in [0, 1], and a ball that all such images lie in."""
+    if not images.is_floating_point() or images.ndim != 4:
+        got = f"{images.dtype} of shape {tuple(images.shape)}"
+        raise Refused(f"`images` must be floating, (N, C, H, W), in [0, 1], got {got}")
+    if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
+        got = f"{labels.dtype} of shape {tuple(labels.shape)}"
+        raise Refused(f"`labels` must be int64, a class an image, ({len(images)},), got {got}")
+    low, high = images.aminmax() if len(images) else (0, 1)
+    if not (low >= 0 and high <= 1):
+        raise Refused(f"`images` must lie in [0, 1], got entries from {low:g} to {high:g}")
+    size = images[0].numel() ** DIMENSIONS[norm] if norm in DIMENSIONS and len(images) else epsilon
+    if epsilon > size:
+        rule = f"at most {size:g}, by which the {norm} ball holds all images; pixels are in [0, 1]"
+        raise Refused("epsilon", rule, epsilon)
+
+
+@torch.no_grad()
+def remarks(model: Model, images: Tensor) -> list[str]:
+    """Return why attacks on a model may say too much: random outputs, or probabilities.
+
+    >>> remarks(lambda x: x.flatten(1).softmax(1), torch.rand(2, 1, 1, 3))
+    ['the outputs are probabilities, whose gradients vanish where it is sure: attack the logits']
+
+    Source: Croce et al. 2022, Evaluating the adversarial robustness of adaptive test-time defenses,
+    ICML; the checks of the authors of AutoAttack.
+    """
+    first, again = model(images), model(images)
+    found = []
+    if not torch.equal(first, again):
+        found.append("the outputs are random: attack their mean, or fix what is drawn")
+    sums = first.sum(1)
+    if first.min() >= 0 and torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
+        found.append(
+            "the outputs are probabilities, whose gradients vanish where it is sure: attack the "
+            "logits"
+        )
+    return found
+
+
+def zero_gradients(flat: Tensor) -> str:
+    """Return what is said of images whose gradient was zero wherever it was asked for."""
+    count = int(flat.sum())
+    if not count:
+        return ""
+    return f"the gradient was zero for {count} of {len(flat)} images: try another loss, or square"
+
+
+def warn_of(said: str) -> None:
+    """Warn, where something is said."""
+    if said:
+        warnings.warn(said, AttackWarning, stacklevel=4)

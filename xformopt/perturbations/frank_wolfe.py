@@ -1,0 +1,41 @@
+"""Attacks without projections: steps to the vertices of the ball that the gradient names."""
+
+import torch
+
+from xformopt.geometry import BALLS, steepest_of
+from xformopt.optim import FrankWolfe, ParamTransformingOptimizer
+from xformopt.perturbations.making import attacks
+from xformopt.perturbations.problem import Problem
+from xformopt.transforms.settings import Count, Positive
+
+
+def fw(
+    problem: Problem, *, steps: Count = 40, lr: Positive = 2.0, random_start: bool = True
+) -> None:
+    """Frank–Wolfe: δ ← (1 - γ) δ + γ v, where v is the vertex of the ball along the gradient.
+
+    γ = lr / (lr + k) at step k = 0, 1, …; after each step δ is moved into the box of pixels, which
+    leaves it in the ball. `nuclear` takes each channel as a matrix, which has a ball of its own.
+
+    Source: Frank & Wolfe 1956; Chen et al. 2020, A Frank-Wolfe framework for efficient and
+    effective adversarial attacks, AAAI; Kazemi et al. 2020, Trace-norm adversarial examples.
+    """
+    delta = problem.start(random=random_start)
+    optimizer = ParamTransformingOptimizer(
+        [delta],
+        FrankWolfe,
+        transforms=[steepest_of(problem.norm)()],
+        param_ndim=BALLS[problem.norm].param_ndim,
+        lr=lr,
+        lmo_scaling_factor=problem.epsilon,
+        maximize=True,
+    )
+    for _ in range(steps):
+        _, delta.grad = problem.ascent(delta)
+        optimizer.step()
+        problem.project_(delta)
+    with torch.no_grad():
+        problem.tried(delta)
+
+
+fw_linf, fw_l2, fw_l1, fw_nuclear = attacks(fw, "linf", "l2", "l1", "nuclear")

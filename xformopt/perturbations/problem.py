@@ -1,0 +1,115 @@
+"""What an attack searches: a perturbation in a ball around each image, and in the box of pixels."""
+
+import torch
+from torch import Generator, Tensor
+
+from xformopt.geometry import BALLS
+from xformopt.optim.batching import batch_shape, batched
+from xformopt.perturbations.losses import LOSSES
+from xformopt.perturbations.modes import Model
+from xformopt.perturbations.starts import (
+    uniform_like_l1_n_ball_,
+    uniform_like_l2_n_ball_,
+    uniform_like_linf_n_ball_,
+)
+
+STARTS = {
+    "l1": uniform_like_l1_n_ball_,
+    "l2": uniform_like_l2_n_ball_,
+    "linf": uniform_like_linf_n_ball_,
+}
+"""What draws a point of a ball; in one without, a start is the image itself."""
+
+TINY = 1e-12
+"""The least size of a perturbation by which is divided."""
+
+
+class Problem:
+    """Some images, the set in which each may be moved, and the worst of what was tried.
+
+    The set is {δ : ‖δ‖ <= epsilon, 0 <= x + δ <= 1}. Of what was tried, that is kept which is taken
+    for another class, and has the largest loss among such.
+
+    Args:
+        model: gives the logits of images in [0, 1].
+        images: of shape `(N, C, H, W)`.
+        labels: their classes, `(N,)`.
+        norm: a name of `xformopt.geometry.BALLS`.
+        epsilon: the radius.
+        loss: what is made large, a name of `LOSSES`.
+        targets: the classes that images are moved towards; None: away from their labels.
+        targeted: whether only an image that is taken for its target is broken.
+        generator: what numbers are drawn from.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        norm: str,
+        epsilon: float,
+        loss: str,
+        targets: Tensor | None,
+        targeted: bool,
+        generator: Generator,
+    ) -> None:
+        """Take what is given; nothing was tried yet."""
+        self.model, self.images, self.labels, self.targets = model, images, labels, targets
+        self.norm, self.epsilon, self.generator = norm, epsilon, generator
+        self.loss, self.targeted = LOSSES[loss], targeted
+        self.low, self.high = -images, 1 - images
+        self.worst = torch.zeros_like(images)
+        self.losses = images.new_full((len(images),), -torch.inf, dtype=torch.float32)
+        self.broken = torch.zeros_like(labels, dtype=torch.bool)
+        self.has_gradient = torch.zeros_like(self.broken)
+
+    def tried(self, delta: Tensor) -> Tensor:
+        """Return the loss of each image when it is moved so, and keep the worst."""
+        logits = self.model(self.images + delta).float()
+        losses = self.loss(logits, self.labels, self.targets)
+        self._keep(delta.detach(), logits.detach(), losses.detach())
+        return losses
+
+    def ascent(self, delta: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same and its gradient."""
+        delta = delta.detach().requires_grad_()
+        with torch.enable_grad():
+            losses = self.tried(delta)
+            (gradient,) = torch.autograd.grad(losses.sum(), delta)
+        self.has_gradient |= gradient.flatten(1).any(1)
+        return losses.detach(), gradient
+
+    @torch.no_grad()
+    def start(self, *, random: bool = True) -> Tensor:
+        """Return a point of the set that is drawn, or the images as they are."""
+        delta = torch.zeros_like(self.images)
+        if random and self.norm in STARTS:
+            STARTS[self.norm](delta, self.epsilon, -1, self.generator)
+            self.project_(delta)
+        return delta
+
+    @torch.no_grad()
+    def project_(self, delta: Tensor) -> None:
+        """Move perturbations into the set, in place: onto the ball, then onto the box.
+
+        The box holds 0, so that its projection makes no entry larger, and no norm of entries. That
+        of singular values may grow; it is scaled down, towards 0, which stays in the box.
+        """
+        ball = BALLS[self.norm]
+        with batched(delta, shape=batch_shape(delta.shape, ball.param_ndim)) as (batch,):
+            ball.project.fn(batch, radius=self.epsilon)
+        torch.clamp(delta, self.low, self.high, out=delta)
+        if self.norm == "nuclear":
+            sizes = torch.linalg.matrix_norm(delta, "nuc")[..., None, None]
+            delta.mul_((self.epsilon / sizes.clamp_min(TINY)).clamp_max(1.0))
+
+    @torch.no_grad()
+    def _keep(self, delta: Tensor, logits: Tensor, losses: Tensor) -> None:
+        taken = logits.argmax(1)
+        broken = taken == self.targets if self.targeted else taken != self.labels
+        wins = torch.where(broken == self.broken, losses > self.losses, broken)
+        self.worst = torch.where(wins.view(-1, 1, 1, 1), delta, self.worst)
+        self.losses = torch.where(wins, losses, self.losses)
+        self.broken = self.broken | broken
