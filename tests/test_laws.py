@@ -63,7 +63,7 @@ def test_a_tensor_sets_each_item(
     x, make = tensor(shape, seed, dtype), T.get(name)
     values = torch.rand(shape[0], generator=torch.Generator().manual_seed(seed))
     one_by_one = [
-        applied(make(**cast(Any, {key: float(value)})), x[i : i + 1]) for i, value in enumerate(values)
+        applied(make(**cast(Any, {key: float(v)})), x[i : i + 1]) for i, v in enumerate(values)
     ]
     column = values.view(-1, *[1] * (len(shape) - 1))
     columns: dict[str, Any] = {key: column}

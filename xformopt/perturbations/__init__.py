@@ -15,6 +15,7 @@ from xformopt.perturbations.starts import (
     uniform_like_l2_n_ball_,
     uniform_like_linf_n_ball_,
 )
+from xformopt.perturbations.worst import worst_of
 
 __all__ = [
     "ATTACKS",
@@ -48,4 +49,5 @@ __all__ = [
     "uniform_like_l1_n_ball_",
     "uniform_like_l2_n_ball_",
     "uniform_like_linf_n_ball_",
+    "worst_of",
 ]
