@@ -1,7 +1,6 @@
 """What a model answers on images as they are."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -15,15 +14,3 @@ def outputs(model: nn.Module, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]
     pairs = [(model(images).float(), labels) for images, labels in batches]
     logits, labels = zip(*pairs, strict=True)
     return torch.cat(logits), torch.cat(labels)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, and back into the one it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

@@ -10,12 +10,12 @@ from torch import nn
 from torch.optim import Optimizer
 
 from experiments.data.batches import in_order
-from experiments.evaluation.clean import evaluating
 from experiments.run.parts import Parts
 from experiments.run.ranks import whole
 from experiments.run.state import State, Weights, copied
 from experiments.run.stepping import precision
 from xformopt.optim import averages
+from xformopt.perturbations import evaluating
 
 EMA = "ema"
 """What the average of `trainer.ema` is called; one that a link keeps has the link's name."""

@@ -10,12 +10,13 @@ from experiments import register
 from experiments.data.batches import Batch, in_order
 from experiments.data.contract import Data
 from experiments.data.taking import in_memory
-from experiments.evaluation.clean import evaluating, outputs
+from experiments.evaluation.clean import outputs
 from experiments.evaluation.metrics import accuracy, loss
 from experiments.observers.contract import Observer
 from experiments.observers.mistakes import Mistakes
 from experiments.results.metric import Metric
 from experiments.tasks.contract import Task
+from xformopt.perturbations import evaluating
 from xformopt.refused import Refused
 
 Measure = Callable[[Tensor, Tensor], Tensor]
