@@ -12,12 +12,22 @@ from typing import Any, NoReturn
 
 import torch
 
-from experiments.bench import changing, groups, links, names, ranks, recipes, startup, training
+from experiments.bench import (
+    attacks,
+    changing,
+    groups,
+    links,
+    names,
+    ranks,
+    recipes,
+    startup,
+    training,
+)
 from experiments.bench.case import Case
 from experiments.bench.report import as_table, save
 from experiments.bench.results import Results
 
-KINDS = (names, links, groups, changing, ranks, startup, training, recipes)
+KINDS = (names, links, groups, changing, ranks, startup, training, attacks, recipes)
 """Modules that give cases; what may take longest stands last."""
 
 

@@ -1,0 +1,98 @@
+"""What attacks cost: PGD beside a loop by hand, torchattacks and rai_toolbox, of equal steps."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from experiments.bench.case import Case, Measured, ratio
+from experiments.bench.clock import interleave
+from experiments.bench.peers import RAI, found
+from experiments.models.cnn import small_cnn
+from experiments.models.resnet import resnet18
+from xformopt.perturbations import pgd_linf
+
+BATCH, STEPS, EPSILON, SIZE = 128, 20, 8 / 255, 2 / 255
+NETS: dict[str, tuple[Callable[..., nn.Module], int]] = {
+    "small_cnn, 32 × 32": (small_cnn, 32),
+    "resnet18, 16 × 16": (resnet18, 16),
+}
+"""A network, and the side of its images."""
+
+ENTRIES = {
+    "ours": "xformopt.perturbations.pgd_linf",
+    "torchattacks": "torchattacks.PGD",
+    "rai_toolbox": "rai_toolbox.perturbations.gradient_ascent",
+}
+OVER = {"by hand": 1.1, "torchattacks": 1.0, "rai_toolbox": 1.0}
+"""What ours is to take at most, over each of the others."""
+
+
+class Victim(NamedTuple):
+    """A network, and images that it classifies rightly, so that all are worked on."""
+
+    net: nn.Module
+    images: Tensor
+    labels: Tensor
+
+
+def cases() -> Iterator[Case]:
+    """Give a case a network."""
+    peers = {
+        "torchattacks": found("torchattacks", "PGD"),
+        "rai_toolbox": found("rai_toolbox.perturbations", "gradient_ascent"),
+    }
+    missing = {name for name, attack in peers.items() if attack is None}
+    figures = [
+        ratio("ours", other, f"{STEPS} steps over {other}", goal)
+        for other, goal in OVER.items()
+        if other not in missing
+    ]
+    for name in NETS:
+        yield Case("attacks", name, "", "pgd_linf", ENTRIES, figures, partial(_measured, name))
+
+
+def _measured(name: str, rounds: int, device: torch.device) -> Measured:
+    make, side = NETS[name]
+    torch.manual_seed(0)
+    net = make(torch.Size((3, side, side)), 10).to(device).eval()
+    images = torch.rand(BATCH, 3, side, side, device=device)
+    with torch.no_grad():
+        victim = Victim(net, images, net(images).argmax(1))
+    times = interleave(variants(victim), rounds=rounds, device=device, prepare={})
+    return Measured(times, {})
+
+
+def variants(victim: Victim) -> dict[str, Callable[[], Any]]:
+    """Return an attack by each who is there, with equal steps from the images themselves."""
+    net, images, labels = victim
+    ours = pgd_linf(epsilon=EPSILON, steps=STEPS, step_size=SIZE, random_start=False)
+    made: dict[str, Callable[[], Any]] = {
+        "ours": partial(ours, net, images, labels),
+        "by hand": partial(by_hand, victim),
+    }
+    if pgd := found("torchattacks", "PGD"):
+        theirs = pgd(net, eps=EPSILON, alpha=SIZE, steps=STEPS, random_start=False)
+        made["torchattacks"] = partial(theirs, images, labels)
+    if ascent := found("rai_toolbox.perturbations", "gradient_ascent"):
+        optimizer = found(RAI, "LinfProjectedOptim")
+        settings = {"steps": STEPS, "optimizer": optimizer, "epsilon": EPSILON, "lr": SIZE}
+        made["rai_toolbox"] = partial(ascent, model=net, data=images, target=labels, **settings)
+    return made
+
+
+def by_hand(victim: Victim) -> Tensor:
+    """Return attacked images, by a loop as one writes it."""
+    net, images, labels = victim
+    moved = images.clone()
+    for _ in range(STEPS):
+        moved.requires_grad_()
+        loss = cross_entropy(net(moved), labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, moved)
+        with torch.no_grad():
+            delta = (moved + SIZE * gradient.sign() - images).clamp_(-EPSILON, EPSILON)
+            moved = (images + delta).clamp_(0, 1)
+    return moved
