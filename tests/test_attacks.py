@@ -290,6 +290,19 @@ class TestWarnings:
         with pytest.warns(AttackWarning, match="the gradient was zero for .* of 497 images: try"):
             P.fgsm()(rounded, images, labels)
 
+    def test_masked_gradients(self, digits: Digits):
+        net, images, labels = digits
+
+        def masked(x: Tensor) -> Tensor:
+            return net((16 * x).round() / 16 + 1e-6 * x)
+
+        white, black = P.fgsm(epsilon=0.1), P.square_linf(epsilon=0.2, queries=50)
+        with pytest.warns(AttackWarning, match="broke .* that fgsm left: gradients may be masked"):
+            worst_of([white, black])(masked, images, labels)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            worst_of([black, white])(masked, images, labels)
+
     def test_outputs_that_are_random_or_probabilities(self, digits: Digits):
         net, images, _ = digits
         assert P.remarks(net, images) == []

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from xformopt.perturbations.attack import Attack
+from xformopt.perturbations.checks import warn_of
 from xformopt.perturbations.modes import Model
 from xformopt.refused import Refused
 
@@ -26,6 +27,7 @@ class WorstOf:
     def __call__(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
         """Return images that are attacked, of the shape of those given."""
         answer = images.detach().clone()
+        seen: list[str] = []
         left = torch.arange(len(images), device=images.device)
         for attack in self.attacks:
             if not len(left):
@@ -34,12 +36,29 @@ class WorstOf:
             answer[left] = moved
             with torch.no_grad():
                 holds = (model(moved).argmax(1) == labels[left]) != attack.targeted
+            if not attack.gradients and seen:
+                warn_of(beaten(attack.name, int((~holds).sum()), seen))
+            seen += [attack.name] if attack.gradients else []
             left = left[holds]
         return answer
 
     def __repr__(self) -> str:
         """Show the attacks."""
         return f"worst_of({', '.join(map(repr, self.attacks))})"
+
+
+def beaten(name: str, count: int, others: Sequence[str]) -> str:
+    """Return what is said where an attack without gradients breaks what others with them left.
+
+    >>> beaten("square_linf", 3, ["pgd_linf"])
+    'square_linf, which asks for no gradient, broke 3 that pgd_linf left: gradients may be masked'
+
+    Source: Athalye et al. 2018, Obfuscated gradients give a false sense of security, ICML.
+    """
+    if not count:
+        return ""
+    said = f"{name}, which asks for no gradient, broke {count} that {', '.join(others)} left"
+    return f"{said}: gradients may be masked"
 
 
 def worst_of(attacks: Sequence[Attack]) -> WorstOf:
