@@ -448,7 +448,11 @@ class TestBadInput:
         ("cls", "settings", "message"),
         [
             (L2ProjectedOptim, {}, "`epsilon` must be given: L2ProjectedOptim"),
-            (L2ProjectedOptim, {"epsilon": -1.0}, "`epsilon`.*must be a number >= 0, got -1"),
+            (
+                L2ProjectedOptim,
+                {"epsilon": -1.0},
+                "`epsilon`.*must be a number >= 0, or a tensor of such, got -1",
+            ),
             (TopQGradientOptimizer, {"q": 1.5}, r"`q`.*in \[0, 1\], got 1.5"),
             (TopQGradientOptimizer, {"q": 0.5, "dq": "a"}, "`dq`.*got 'a'"),
             (TopQGradientOptimizer, {"q": 0.5, "generator": 3}, "`generator` must be a torch"),

@@ -17,7 +17,8 @@ def bounds_are_ordered(min: Bound, max: Bound) -> str | None:
     """Say what is wrong with a pair of bounds, if anything is."""
     if min is None and max is None:
         return "`min` or `max` must be given, got None for both"
-    if min is not None and max is not None and torch.any(torch.as_tensor(min > max)):
+    exceeds: Any = min is not None and max is not None and min > max
+    if bool(exceeds.any()) if isinstance(exceeds, Tensor) else exceeds:
         return f"`min` must not exceed `max`, got min={shown(min)} and max={shown(max)}"
     return None
 

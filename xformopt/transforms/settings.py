@@ -113,7 +113,8 @@ def settings_of(fn: Callable[..., Any]) -> dict[str, Setting]:
 def _setting(owner: str, name: str, hint: Any, default: Any) -> Setting:
     given = hint
     parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    hint = next(part for part in parts if part not in (type(None), Tensor))
+    hints = [part for part in parts if part not in (type(None), Tensor)]
+    hint = hints[0] if len(hints) == 1 else given
     rule = next((m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Rule)), None)
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
