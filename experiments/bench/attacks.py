@@ -41,15 +41,10 @@ class Victim(NamedTuple):
 
 def cases() -> Iterator[Case]:
     """Give a case a network."""
-    peers = {
-        "torchattacks": found("torchattacks", "PGD"),
-        "rai_toolbox": found("rai_toolbox.perturbations", "gradient_ascent"),
-    }
-    missing = {name for name, attack in peers.items() if attack is None}
     figures = [
         ratio("ours", other, f"{STEPS} steps over {other}", goal)
         for other, goal in OVER.items()
-        if other not in missing
+        if other == "by hand" or _peer(other)
     ]
     for name in NETS:
         yield Case("attacks", name, "", "pgd_linf", ENTRIES, figures, partial(_measured, name))
@@ -74,14 +69,20 @@ def variants(victim: Victim) -> dict[str, Callable[[], Any]]:
         "ours": partial(ours, net, images, labels),
         "by hand": partial(by_hand, victim),
     }
-    if pgd := found("torchattacks", "PGD"):
+    if pgd := _peer("torchattacks"):
         theirs = pgd(net, eps=EPSILON, alpha=SIZE, steps=STEPS, random_start=False)
         made["torchattacks"] = partial(theirs, images, labels)
-    if ascent := found("rai_toolbox.perturbations", "gradient_ascent"):
+    if ascent := _peer("rai_toolbox"):
         optimizer = found(RAI, "LinfProjectedOptim")
         settings = {"steps": STEPS, "optimizer": optimizer, "epsilon": EPSILON, "lr": SIZE}
         made["rai_toolbox"] = partial(ascent, model=net, data=images, target=labels, **settings)
     return made
+
+
+def _peer(name: str) -> Any:
+    """Return the attack of another package, or None where that is missing."""
+    module, _, attack = ENTRIES[name].rpartition(".")
+    return found(module, attack)
 
 
 def by_hand(victim: Victim) -> Tensor:

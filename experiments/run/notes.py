@@ -6,7 +6,7 @@ import torch
 from torch.optim import Optimizer
 
 from experiments.data.batches import Batches
-from experiments.data.contract import Data
+from experiments.data.contract import Data, Images
 from experiments.run.trainer import Trainer
 from experiments.tasks.classification import Classification
 from experiments.tasks.contract import Task, WithoutData
@@ -34,14 +34,19 @@ def of_data(data: Data | None) -> Iterator[str]:
     """Give what should be known of the classes."""
     if data is None:
         return
-    held = {part: set(images.labels.unique().tolist()) for part, images in data.parts.items()}
+    there = _classes_in(data.train)
     names = data.names or [str(number) for number in range(data.classes)]
-    absent = [name for number, name in enumerate(names) if number not in held["train"]]
+    absent = [name for number, name in enumerate(names) if number not in there]
     if absent:
         many = f"{len(absent)} of {data.classes} classes"
-        has_gaps = not data.names and len(set().union(*held.values())) < data.classes
+        occur = set().union(*map(_classes_in, data.parts.values()))
+        has_gaps = not data.names and len(occur) < len(names)
         way_out = f"; {WITHOUT_GAPS}" if has_gaps else ""
         yield f"`data`: train has no image of {many}: {first(absent, SHOWN)}{way_out}"
+
+
+def _classes_in(images: Images) -> set[int]:
+    return set(images.labels.unique().tolist())
 
 
 def of_trainer(trainer: Trainer, batches: Batches | None, device: torch.device) -> Iterator[str]:

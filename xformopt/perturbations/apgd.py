@@ -8,6 +8,7 @@ from torch import Tensor
 from xformopt.geometry import steepest_of
 from xformopt.perturbations.making import attacks
 from xformopt.perturbations.problem import Problem
+from xformopt.transforms.items import item_norm
 from xformopt.transforms.settings import Count, Fraction
 
 FIRST, SHRINKS, LEAST = 0.22, 0.03, 0.06
@@ -90,11 +91,9 @@ def _start(problem: Problem) -> Tensor:
     drawn = torch.empty_like(problem.images)
     if problem.norm == "linf":
         drawn.uniform_(-1, 1, generator=problem.generator)
-        sizes = drawn.flatten(1).abs().amax(1)
     else:
         drawn.normal_(generator=problem.generator)
-        sizes = drawn.flatten(1).norm(dim=1)
-    drawn.mul_(problem.epsilon / sizes.view(-1, 1, 1, 1))
+    drawn.mul_(problem.epsilon / item_norm(drawn, torch.inf if problem.norm == "linf" else 2))
     problem.project_(drawn)
     return drawn
 

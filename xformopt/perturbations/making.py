@@ -6,9 +6,8 @@ from functools import partial
 from typing import Any
 
 from xformopt.perturbations.attack import Attack
-from xformopt.refused import Refused, RefusedType
-from xformopt.text import close_matches
-from xformopt.transforms.settings import settings_of
+from xformopt.refused import Refused
+from xformopt.transforms.settings import refuse_unknown, settings_of
 
 EPSILON = {"linf": 8 / 255, "l2": 0.5, "l1": 12.0, "nuclear": 1.0}
 """The radii for which robustness on CIFAR-10 is told, and ours of nuclear balls."""
@@ -54,11 +53,7 @@ class Maker:
 
     def __call__(self, **settings: Any) -> Attack:
         """Return the attack."""
-        for key in settings:
-            if key not in self.__signature__.parameters:
-                hint = close_matches(key, list(self.__signature__.parameters))
-                says = f"`{self.__name__}` has no setting `{key}`: {hint}"
-                raise RefusedType(key, "", settings[key], hint, of=self.__name__, says=says)
+        refuse_unknown(self.__name__, settings, self.__signature__.parameters)
         own = {key: settings.pop(key, s.default) for key, s in self.settings.items()}
         for key, setting in self.settings.items():
             setting.check(self.__name__, own[key])

@@ -32,9 +32,9 @@ def clamp_within(x: Tensor, min: Bound, max: Bound) -> None:
 
 
 def _as_tensor(bound: Bound, like: Tensor) -> Tensor | None:
-    if bound is None or isinstance(bound, Tensor):
-        return bound if bound is None else bound.to(like.dtype)
-    return like.new_full((), bound)
+    if bound is None:
+        return None
+    return bound.to(like.dtype) if isinstance(bound, Tensor) else like.new_full((), bound)
 
 
 def clamp_each(xs: list[Tensor], *, min: float | None, max: float | None) -> None:

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from xformopt.refused import Refused, RefusedType
 from xformopt.schedules import Schedule, as_schedule
-from xformopt.text import close_matches
 from xformopt.transforms.link import INHERIT, Link, When
-from xformopt.transforms.settings import Setting, settings_of
+from xformopt.transforms.settings import Setting, refuse_unknown, settings_of
 
 StateInit = Callable[[Tensor], Tensor]
 State = tuple[str, ...] | Mapping[str, StateInit | Literal["counter"]]
@@ -122,11 +121,8 @@ class Transform:
 
     def complete(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return `settings` with the defaults filled in, checked."""
-        for name in settings:
-            if name not in self.settings:
-                hint = close_matches(name, list(inspect.signature(self).parameters))
-                says = f"`{self.name}` has no setting `{name}`: {hint}"
-                raise RefusedType(name, "", settings[name], hint, of=self.name, says=says)
+        offered = inspect.signature(self).parameters
+        refuse_unknown(self.name, settings, self.settings, offered)
         values = {k: as_schedule(settings.get(k, s.default)) for k, s in self.settings.items()}
         self.check(values)
         return values

@@ -1,7 +1,7 @@
 """What a transform's setting may be: types, rules and the one line that a wrong value gets."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from types import UnionType
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from xformopt.refused import Refused, RefusedType
 from xformopt.schedules import Schedule
+from xformopt.text import close_matches
 
 
 class Rule(NamedTuple):
@@ -125,6 +126,20 @@ def _setting(owner: str, name: str, hint: Any, default: Any) -> Setting:
             f"Literal, Generator or one of these with None or a rule, got {given}"
         )
     return Setting(name, hint, default, rule, type(None) in parts, Tensor in parts)
+
+
+def refuse_unknown(
+    owner: str, settings: Mapping[str, Any], known: Collection[str], offered: Iterable[str] = ()
+) -> None:
+    """Refuse a setting that its owner has not, with those names of all `offered` that are close.
+
+    >>> refuse_unknown("top_q", {"q": 0.5}, ["q", "dq"])
+    """
+    for name in settings:
+        if name not in known:
+            hint = close_matches(name, [*(offered or known)])
+            says = f"`{owner}` has no setting `{name}`: {hint}"
+            raise RefusedType(name, "", settings[name], hint, of=owner, says=says)
 
 
 def shown(value: Any) -> str:
