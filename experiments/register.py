@@ -16,7 +16,7 @@ from xformopt.refused import Refused
 
 Part = TypeVar("Part", bound=Callable[..., Any])
 
-MANY = ("task/metrics", "observers", "logger", "augment")
+MANY = ("task/metrics", "observers", "logger", "augment", "eval/attacks")
 """The groups of which several options may be chosen, in a list."""
 
 

@@ -317,7 +317,8 @@ class TestRefuses:
         ("settings", "said"),
         [
             ({"epsilon": -0.1}, "`epsilon` must be a finite number >= 0, got -0.1"),
-            ({"epsilon": "8/255"}, "`epsilon` must be a number >= 0, got '8/255'"),
+            ({"epsilon": "8/zero"}, "`epsilon` must be a number >= 0, or a fraction as '8/255', g"),
+            ({"epsilon": True}, "`epsilon` must be a number >= 0, or a fraction as '8/255', got T"),
             ({"steps": 0}, "`steps` of `pgd_linf` must be an int >= 1, got 0"),
             ({"step_size": -1.0}, "`step_size` of `pgd_linf` must be a number >= 0 or None, got"),
             ({"loss": "hinge"}, "`loss` must be one of ce, dlr, margin, got 'hinge'"),

@@ -1,4 +1,4 @@
-"""Registry → hydra-zen store: the groups `optim`, `optim/inner` and `optim/transforms`."""
+"""Registry → hydra-zen store: groups `optim`, `optim/inner`, `optim/transforms`, `attack`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,12 +9,13 @@ from omegaconf import MISSING, OmegaConf
 
 from xformopt import recipes, transforms
 from xformopt.making import UNREAD, make_optimizer
+from xformopt.perturbations import ATTACKS
 
 
 def make_store() -> ZenStore:
-    """Return a store of all that is registered now: recipes, inner optimizers, transforms.
+    """Return a store of all that is registered now: recipes, inner optimizers, links, attacks.
 
-    A transform that was defined inside a function is left out: no config can name it.
+    What was defined inside a function is left out: no config can name it.
     """
     store = ZenStore("xformopt", overwrite_ok=True)
     store(_optim("adam", [], "training"), group="optim", name="default")
@@ -23,8 +24,12 @@ def make_store() -> ZenStore:
         _store_recipe(store, name, recipes.get(name))
     for name, cls in recipes.inner_classes().items():
         store(_builds(cls, zen_partial=True), group="optim/inner", name=name)
-    for name in filter(_is_importable, transforms.names()):
-        _store_link(store, name, name, {})
+    for name in transforms.names():
+        if _is_importable(transforms.get(name).fn):
+            _store_link(store, name, name, {})
+    for name, maker in ATTACKS.items():
+        if _is_importable(maker.search):
+            store(_builds(maker), group="attack", name=name)
     return store
 
 
@@ -32,15 +37,16 @@ def add_to_hydra_store() -> None:
     """Put our groups into Hydra's store; call it before `hydra.main` or `launch`.
 
     Then `optim: default` in a defaults list gives `cfg.optim`, and
-    `instantiate(cfg.optim)(model.named_parameters())` the optimizer.
+    `instantiate(cfg.optim)(model.named_parameters())` the optimizer; `attack: pgd_linf` gives
+    `cfg.attack`, and `instantiate(cfg.attack)` an attack, `f(model, images, labels)`.
     """
     store, nodes = make_store(), ConfigStore.instance().repo
     for entry in store:
-        _forget(nodes, entry["group"], f"{entry['name']}.yaml")
+        forget(nodes, entry["group"], f"{entry['name']}.yaml")
     store.add_to_hydra_store(overwrite_ok=True)
 
 
-def _forget(nodes: Any, group: str | None, name: str) -> None:
+def forget(nodes: Any, group: str | None, name: str) -> None:
     """Take out a node of ours from an earlier call: Hydra 1.4 warns where one is replaced."""
     for part in (group or "").split("/"):
         nodes = nodes.get(part, {})
@@ -110,5 +116,6 @@ def _routed(routes: Any, purpose: str) -> Any:
     return OmegaConf.create(OmegaConf.to_container(OmegaConf.structured(node)))  # type: ignore[arg-type]
 
 
-def _is_importable(name: str) -> bool:
-    return "<locals>" not in transforms.get(name).fn.__qualname__
+def _is_importable(function: Any) -> bool:
+    """Return whether a config can name a function."""
+    return "<locals>" not in function.__qualname__

@@ -1,6 +1,6 @@
 """The command line, before Hydra reads it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -85,6 +85,27 @@ def for_each_job(arguments: list[str]) -> list[str]:
         for a in arguments
     ]
     return ["--multirun", *each]
+
+
+def with_choices(arguments: Iterable[str]) -> list[str]:
+    """Return the arguments so that a group may be written with dots: `eval.attacks=[pgd_linf]`.
+
+    It must be given names; anything else is the value of the key.
+    """
+    known = {group.replace("/", "."): group for group in groups() if "/" in group}
+    return [_as_choice(a, known) for a in arguments]
+
+
+def _as_choice(argument: str, known: Mapping[str, str]) -> str:
+    key, equals, _ = argument.partition("=")
+    group = known.get(key.lstrip("+"))
+    if not (equals and group):
+        return argument
+    (override,) = overrides_of([argument])
+    names = [n for v in _values(override) for n in (v if isinstance(v, list) else [v])]
+    if not all(isinstance(name, str) for name in names):
+        return argument
+    return argument.replace(key, f"{'+' if key.startswith('+') else ''}{group}", 1)
 
 
 def with_targets(arguments: Iterable[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import hydra
 import hydra.utils
 
-from experiments.cli.command import check_command, for_each_job, with_targets
+from experiments.cli.command import check_command, for_each_job, with_choices, with_targets
 from experiments.cli.errors import failure
 from experiments.cli.groups import CONF
 from experiments.cli.ranked import ranked
@@ -30,15 +30,16 @@ def launch(arguments: Sequence[str]) -> int:
         words = taken(arguments)
         session.rerun = [f"rerun={words.rerun}"] if words.rerun else []
         fill_store(words.trusted)
-        check_command(words.others)
+        others = with_choices(words.others)
+        check_command(others)
         name = "config"
         if words.rerun:
-            name = store_rerun(words.rerun, words.others, words.trusted)
+            name = store_rerun(words.rerun, others, words.trusted)
         if words.resume:
             name, session.resumes = store_resume(words.resume, words.trusted), words.resume
         main = hydra.main(config_path=str(CONF), config_name=name, **main_options())(session.job)
-        with ranked(words.others) as others:
-            sys.argv[1:] = for_each_job(with_targets(others))
+        with ranked(others) as own:
+            sys.argv[1:] = for_each_job(with_targets(own))
             main()
     except SweepInterrupted as stop:
         stop.sweep.finish()

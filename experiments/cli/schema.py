@@ -13,7 +13,7 @@ from experiments.cli.importing import imported
 from xformopt.refused import Refused
 from xformopt.text import close_matches
 
-PARTS = ("trainer", "task", "data", "model", "schedule", "optim")
+PARTS = ("trainer", "task", "data", "model", "schedule", "eval", "optim")
 
 
 def check_parts(cfg: DictConfig) -> None:

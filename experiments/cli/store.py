@@ -11,8 +11,12 @@ from hydra_zen import store
 
 from experiments import data, evaluation, models, observers, run, tasks
 from xformopt import recipes, transforms
-from xformopt.configs import add_to_hydra_store
+from xformopt.configs import add_to_hydra_store, forget
+from xformopt.perturbations import ATTACKS
 from xformopt.refused import Refused
+
+TAKEN = {"eval/attacks": "eval.attacks.{name}", "trainer/adversarial": "trainer.adversarial"}
+"""The groups whose options are the library's attacks, and where each stands in the config."""
 
 ROOMS = (data, models, tasks, evaluation, observers, run)
 ENTRY_POINTS = "xformopt.experiments"
@@ -32,12 +36,22 @@ def fill_store(trusted: Iterable[str] = ()) -> None:
     hydra_store, registered = ConfigStore.instance(), _registered()
     if getattr(hydra_store.repo, "registered", None) != registered:
         add_to_hydra_store()
+        _offer_attacks(hydra_store)
         hydra_store.repo = _Shared(hydra_store.repo, registered)
 
 
 def _registered() -> tuple[Any, ...]:
     """Return all of which the library makes configs."""
-    return tuple(map(transforms.get, transforms.names())), tuple(recipes.names())
+    return tuple(map(transforms.get, transforms.names())), tuple(recipes.names()), tuple(ATTACKS)
+
+
+def _offer_attacks(hydra_store: ConfigStore) -> None:
+    """Put the library's attacks where the launcher takes them: it has no key `attack` alone."""
+    for file, entry in hydra_store.repo.pop("attack").items():
+        name = file.removesuffix(".yaml")
+        for group, package in TAKEN.items():
+            forget(hydra_store.repo, group, file)
+            hydra_store.store(name, entry.node, group, package.format(name=name))
 
 
 def _import(name: str) -> None:

@@ -1,9 +1,11 @@
 """The table that ends a run."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from experiments.results import evaluations
+from experiments.results.evaluations import flat
 from experiments.results.summary import Summary
 from experiments.results.words import as_words
 
@@ -24,8 +26,9 @@ def show(summary: Summary, path: Path) -> None:
 def as_rows(summary: Summary, path: Path) -> list[tuple[str, str]]:
     """Return what the table shows."""
     metrics = {k: v for k, v in summary.final.items() if k != "step"}
-    tested = summary.tested(metrics)
-    trained = {k: v for k, v in metrics.items() if k not in tested}
+    tested, under = summary.tested(metrics), summary.under(metrics)
+    own = {name for figures in under.values() for name in figures}
+    trained = {k: v for k, v in metrics.items() if k not in tested and k not in own}
     goal = summary.goal.name if summary.goal else ""
     best = summary.tested(summary.best)
     at_best = f"{summary.best[goal]:.4g} at step {summary.best['step']}"
@@ -42,6 +45,7 @@ def as_rows(summary: Summary, path: Path) -> list[tuple[str, str]]:
         ("final, test", as_words(tested)),
         (f"best {goal}", at_best),
         ("best, test", as_words(best)),
+        *_under_conditions(path, goal.removeprefix("valid_")),
         ("target", _when(summary.target)),
         ("seconds", f"{summary.seconds:.1f} on {summary.environment['device']}"),
         ("folder", shown(path)),
@@ -54,6 +58,20 @@ def as_rows(summary: Summary, path: Path) -> list[tuple[str, str]]:
 def shown(path: Path) -> str:
     """Return a folder as one types it from here."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _under_conditions(path: Path, metric: str) -> Iterator[tuple[str, str]]:
+    """Give what the last weights reach on test: a row an attack, and one for all corruptions."""
+    own = [one for one in evaluations.read(path) if (one.weights, one.average) == ("last", "")]
+    attacks = [one for one in own if one.kind == "attack"]
+    for name in dict.fromkeys(one.name for one in attacks):
+        reached = [
+            f"{one.metrics[metric]:.4g} at {one.level:.4g}" for one in attacks if one.name == name
+        ]
+        yield f"final, {name}", f"test_{metric} {', '.join(reached)}"
+    corrupted = flat((one for one in own if one.kind == "corruption"), metric)
+    if corrupted:
+        yield "final, corrupted", as_words(corrupted)
 
 
 def _when(target: Mapping[str, float]) -> str:

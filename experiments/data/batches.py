@@ -113,9 +113,11 @@ def at_least_one(total: int, part: int, parts: int) -> slice:
     return slice(begin, max(end, begin + 1))
 
 
-def in_order(images: Images, device: torch.device | None = None) -> Iterator[Batch]:
-    """Give all images, as they stand."""
-    size = min(EVALUATED, max(1, PIXELS // images.pixels.shape[1:].numel()))
+def in_order(
+    images: Images, device: torch.device | None = None, most: int = EVALUATED
+) -> Iterator[Batch]:
+    """Give all images, as they stand, so many at a time at most."""
+    size = min(most, max(1, PIXELS // images.pixels.shape[1:].numel()))
     orders = torch.arange(len(images), device=images.labels.device).split(size)
     batches = taken(images.pixels, images.labels, orders)
     return (scaled(some, device or images.labels.device) for some in batches)

@@ -19,7 +19,8 @@ class Run:
     `title` names the task and the optimizer; the run begins after the step `begin`, 0 unless it is
     resumed; a step is of `batch` images, 0 without data; `models` gives the model, named "", and
     each average of its weights, by its name; `precision` the context in which it is called; `rate`
-    the learning rate, the largest of several. Sharded weights are those of the last evaluation.
+    the learning rate, the largest of several; `conditions` are what figures under attacks and on
+    corrupted images are called by, `pgd_linf_0.1`. Sharded weights are those of the last evaluation.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Run:
     models: Callable[[], Iterable[tuple[str, nn.Module]]]
     precision: Callable[[], AbstractContextManager[Any]]
     rate: Callable[[], float]
+    conditions: tuple[str, ...] = ()
 
 
 class Stepped(NamedTuple):

@@ -5,6 +5,7 @@ from typing import Any
 
 from experiments.observers.contract import Observer, Run
 from experiments.observers.figures import figure, wrapped
+from experiments.results.evaluations import CORRUPTED
 from experiments.results.folder import read_metrics
 from experiments.results.metric import Metric
 from experiments.results.summary import Summary
@@ -37,7 +38,7 @@ class Curves(Observer):
         if len(history) < 2:
             return
         names = [name for name in history[-1] if name not in ("step", "seconds")]
-        panels = by_metric(names, self.run.metrics)
+        panels = by_metric(names, self.run.metrics, self.run.conditions)
         parts = [*dict.fromkeys(part for lines in panels.values() for part in lines.values())]
         path = self.run.folder / "curves.png"
         with figure(path, (4.4 * len(panels), 3.4), panels=len(panels)) as (drawn, axes):
@@ -65,18 +66,32 @@ class Curves(Observer):
             axis.legend()
 
 
-def by_metric(names: Iterable[str], metrics: Iterable[Metric]) -> Mapping[str, dict[str, str]]:
+def by_metric(
+    names: Iterable[str], metrics: Iterable[Metric], conditions: Iterable[str] = ()
+) -> Mapping[str, dict[str, str]]:
     """Return the figures of each metric, with the part of the data that they are on.
+
+    Those under conditions have a panel of their own for each attack; of corruptions, the mean.
 
     >>> by_metric(["loss", "valid_loss", "ema_valid_loss"], [Metric("loss")])
     {'loss': {'loss': 'train', 'valid_loss': 'valid', 'ema_valid_loss': 'ema valid'}}
+    >>> by_metric(["valid_fgsm_0.1_hit"], [Metric("hit")], ["fgsm_0.1"])
+    {'hit, fgsm': {'valid_fgsm_0.1_hit': 'valid 0.1'}}
     """
     known = sorted((metric.name for metric in metrics), key=len, reverse=True)
     found: dict[str, dict[str, str]] = {}
+    conditions = list(conditions)
     for name in names:
         of = next((k for k in known if name == k or name.endswith(f"_{k}")), name)
-        part = name.removesuffix(of).strip("_").replace("_", " ")
-        found.setdefault(of, {})[name] = part or TRAIN
+        part = name.removesuffix(of).strip("_")
+        condition = max((c for c in conditions if part.endswith(f"_{c}")), key=len, default="")
+        if condition.startswith(f"{CORRUPTED}_"):
+            continue
+        if condition:
+            attack, _, level = condition.rpartition("_")
+            of = f"{of}, {attack or level}"
+            part = f"{part.removesuffix(condition)}{level if attack else ''}"
+        found.setdefault(of, {})[name] = part.strip("_").replace("_", " ") or TRAIN
     return found
 
 

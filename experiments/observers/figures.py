@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from experiments.results.folder import aside
 
 LETTERS = 9
@@ -34,6 +36,14 @@ def grid(
             drawn.savefig(unfinished, dpi=120, format="png")
     finally:
         plt.close(drawn)
+
+
+def show_image(axis: Any, image: Tensor) -> None:
+    """Show an image, shape `(C, H, W)`: in colours where it has three channels, else their mean."""
+    if len(image) == 3:
+        axis.imshow(image.permute(1, 2, 0).numpy())
+    else:
+        axis.imshow(image.float().mean(0).numpy(), cmap="gray", vmin=0, vmax=255)
 
 
 def wrapped(title: str, drawn: Any) -> str:

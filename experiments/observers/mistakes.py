@@ -1,12 +1,11 @@
 """What a trained network takes for what."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
 from experiments.observers.contract import Observer, Run
-from experiments.observers.figures import figure, grid, wrapped
+from experiments.observers.figures import figure, grid, show_image, wrapped
 from experiments.results.summary import Summary
 
 ROWS, COLUMNS, NARROW = 4, 6, 3
@@ -80,7 +79,7 @@ class Mistakes(Observer):
             for axis, image, number, other, share in zip(
                 axes, self.pixels(chosen), chosen, taken, sure, strict=False
             ):
-                _show(axis, image.cpu())
+                show_image(axis, image.cpu())
                 true = self._name(int(labels[number]))
                 axis.set_title(f"{true} → {self._name(int(other))}\n{share:.0%}", size=8)
             title = f"{self.run.title}, test, last weights: true class → taken for, how surely"
@@ -117,11 +116,3 @@ def worst(logits: Tensor, labels: Tensor, most: int) -> tuple[Tensor, Tensor]:
 def _entries(counts: Tensor) -> list[tuple[tuple[int, int], int]]:
     rows = counts.tolist()
     return [((i, j), n) for i, row in enumerate(rows) for j, n in enumerate(row) if n]
-
-
-def _show(axis: Any, image: Tensor) -> None:
-    """Show an image, shape `(C, H, W)`: in colours where it has three channels, else their mean."""
-    if len(image) == 3:
-        axis.imshow(image.permute(1, 2, 0).numpy())
-    else:
-        axis.imshow(image.float().mean(0).numpy(), cmap="gray", vmin=0, vmax=255)

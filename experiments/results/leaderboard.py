@@ -9,6 +9,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from experiments.results import summary as summaries
+from experiments.results.evaluations import CORRUPTED
 from experiments.results.summary import Summary
 from xformopt import text
 
@@ -17,7 +18,10 @@ COLUMNS = ("metric", "mean", "sd", "best", "test", "test_sd", "seeds", "seconds"
 
 @dataclass(frozen=True)
 class Standing:
-    """A configuration with its figures over the seeds; `test` where the task has such a part."""
+    """A configuration with its figures over the seeds; `test` where the task has such a part.
+
+    `under` are mean and spread of those on test under attacks and on corrupted images.
+    """
 
     task: str
     config: dict[str, str]
@@ -31,6 +35,7 @@ class Standing:
     seeds: str
     seconds: float | None
     error: str
+    under: dict[str, tuple[float | None, float | None]]
 
 
 def read_summaries(folder: Path, since: float = 0.0) -> list[Summary]:
@@ -84,6 +89,11 @@ def as_markdown(rows: list[Standing]) -> str:
         "mean ± sd": [_spread(row.mean, row.sd) for row in rows],
         "best": [_short(row.best) for row in rows],
         "test ± sd": [_spread(row.test, row.test_sd) for row in rows],
+        **{
+            name: [_spread(*row.under.get(name, (None, None))) for row in rows]
+            for name in _conditions(rows)
+            if not name.startswith(f"{CORRUPTED}_")  # one of those that it is the mean of
+        },
         "seconds": [_short(row.seconds) for row in rows],
         "error": [row.error for row in rows],
     }
@@ -102,9 +112,12 @@ def as_csv(rows: list[Standing]) -> str:
     keys = _keys(rows)
     file = io.StringIO()
     writer = csv.writer(file)
-    writer.writerow([*keys, *COLUMNS])
+    under = _conditions(rows)
+    each = [f"{name}{end}" for name in under for end in ("", "_sd")]
+    writer.writerow([*keys, *COLUMNS, *each])
     for row in rows:
-        cells = (getattr(row, column) for column in COLUMNS)
+        cells = [getattr(row, column) for column in COLUMNS]
+        cells += [cell for name in under for cell in row.under.get(name, (None, None))]
         writer.writerow([*(row.config.get(k, "") for k in keys), *cells])
     return file.getvalue()
 
@@ -138,7 +151,23 @@ def _row(overrides: tuple[str, ...], group: list[Summary]) -> Standing:
         seeds=f"{len(finished)}/{len(group)}",
         seconds=_mean([job.seconds for job in finished]),
         error="; ".join(errors),
+        under=_under(finished, _test_of(goal.name)) if goal else {},
     )
+
+
+def _under(finished: list[Summary], test: str) -> dict[str, tuple[float | None, float | None]]:
+    """Return mean and spread of a figure on test, under each condition."""
+    metric = test.removeprefix("test_")
+    found = {}
+    for condition in dict.fromkeys(c for job in finished for c in job.conditions):
+        name = f"test_{condition}_{metric}"
+        values = [job.final[name] for job in finished if name in job.final]
+        found[condition] = (_mean(values), _sd(values))
+    return found
+
+
+def _conditions(rows: list[Standing]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row.under))
 
 
 def _test_of(goal: str) -> str:

@@ -19,8 +19,9 @@ class Summary:
     """A run, from its command to its figures; of one that failed, what is known.
 
     `final` and `best` map `step` and each metric to its figure, after the last step and where the
-    goal was best; `target` holds that of the trainer, and when it was reached; `notes`
-    say what has no effect, or not the one that it seems to have.
+    goal was best; `conditions` are attacks and corruptions under which the goal was measured, too;
+    `target` holds that of the trainer, and when it was reached; `notes` say what has no effect, or
+    not the one that it seems to have.
     """
 
     status: Status
@@ -35,6 +36,7 @@ class Summary:
     parameters: int = 0
     final: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
+    conditions: tuple[str, ...] = ()
     target: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     error: str = ""
@@ -49,7 +51,24 @@ class Summary:
         {'test_hit': 0.8}
         """
         on_valid = {name: name.replace("test_", "valid_", 1) for name in figures if "test_" in name}
-        return {name: figures[name] for name, other in on_valid.items() if other in figures}
+        found = {name: figures[name] for name, other in on_valid.items() if other in figures}
+        return {name: value for name, value in found.items() if not self._condition_of(name)}
+
+    def under(self, figures: Mapping[str, float]) -> dict[str, dict[str, float]]:
+        """Return those of some figures that are under conditions, by condition.
+
+        >>> summary = Summary("finished", conditions=("fgsm_0.1",))
+        >>> summary.under({"test_hit": 0.8, "test_fgsm_0.1_hit": 0.5})
+        {'fgsm_0.1': {'test_fgsm_0.1_hit': 0.5}}
+        """
+        found: dict[str, dict[str, float]] = {}
+        for name, value in figures.items():
+            if condition := self._condition_of(name):
+                found.setdefault(condition, {})[name] = value
+        return found
+
+    def _condition_of(self, name: str) -> str:
+        return max((c for c in self.conditions if f"_{c}_" in name), key=len, default="")
 
     def reached(self) -> float | None:
         """Return the final figure of the goal, which sweepers and leaderboards go by."""

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from experiments.data.batches import Batches
 from experiments.data.contract import Data
+from experiments.evaluation.robustness import Robustness
 from experiments.models.normalized import Normalized
 from experiments.observers.contract import Observer
 from experiments.run.averaging import average, check_averages
@@ -46,6 +47,7 @@ def build(cfg: DictConfig) -> Parts:
     trainer.check_target(task.goal)
     data = _data(cfg, task)
     data = data.to(device) if data else None
+    robustness = _robustness(cfg, data)
     batches = _batches(cfg, data, trainer, device)
     length = trainer.length(batches)
     model, model_name = _model(cfg, task, data)
@@ -78,8 +80,9 @@ def build(cfg: DictConfig) -> Parts:
         data=data,
         batches=batches,
         trainer=trainer,
+        robustness=robustness,
         length=length,
-        observers={} if rank() else _observers(cfg, task, data, trainer),
+        observers={} if rank() else _observers(cfg, task, data, trainer, robustness),
         device=device,
         seed=cfg.seed,
         state=state,
@@ -94,10 +97,10 @@ def build(cfg: DictConfig) -> Parts:
 
 
 def _observers(
-    cfg: DictConfig, task: Task, data: Data | None, trainer: Trainer
+    cfg: DictConfig, task: Task, data: Data | None, trainer: Trainer, robustness: Robustness
 ) -> dict[str, Observer]:
     chosen = {group: _each(cfg[group]) for group in ("observers", "logger")}
-    return observers_of(task, data, trainer, chosen, pictures=cfg.pictures)
+    return observers_of(task, data, trainer, chosen, robustness=robustness, pictures=cfg.pictures)
 
 
 def _task(cfg: DictConfig) -> Task:
@@ -126,6 +129,17 @@ def _data(cfg: DictConfig, task: Task) -> Data | None:
     if not isinstance(data, Data):
         raise Refused("data", "an `experiments.data.contract.Data`", type(data).__name__)
     return data
+
+
+def _robustness(cfg: DictConfig, data: Data | None) -> Robustness:
+    """Return what the weights are judged under beside clean images, as the data allow."""
+    robustness: Robustness = instantiate(cfg.eval)
+    try:
+        robustness.check(data)
+    except Refused as error:
+        error.add_note("full_key: eval")
+        raise
+    return robustness
 
 
 def _batches(

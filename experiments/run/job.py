@@ -1,11 +1,10 @@
 """One run: train the parts, tell the observers, say what was reached."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
-from torch import nn
 from torch.optim import Optimizer
 
 from experiments.observers.contract import Evaluated, Run
@@ -16,11 +15,12 @@ from experiments.results.summary import Summary
 from experiments.run.checkpoint import Checkpoints, Every, restore
 from experiments.run.ending import ended_early, ended_worse
 from experiments.run.interrupting import Interruptions
-from experiments.run.judging import check_finite, judge, models, rates, whole_models, with_weights
+from experiments.run.judging import rates, whole_models
 from experiments.run.listening import Listening
 from experiments.run.loop import is_judged, train
 from experiments.run.parts import Parts
 from experiments.run.ranks import rank
+from experiments.run.reaching import reached
 from experiments.run.stepping import precision
 from experiments.run.watching import remarks
 from xformopt.optim import parts_of
@@ -53,9 +53,10 @@ def run(
         listening.start(_run(parts, folder, summary))
         listening.load_state_dict(held)
         _train(parts, listening, folder)
-        summary = replace(summary, status="finished", **_reached(parts))
+        figures = reached(parts, folder)
         first = next(iter(read_metrics(folder.path)), {})  # none on other ranks that resume
-        summary = replace(summary, notes=(*summary.notes, *ended_worse(parts, first)))
+        notes = (*summary.notes, *figures.pop("notes"), *ended_worse(parts, first))
+        summary = replace(summary, status="finished", notes=notes, **figures)
     except BaseException as error:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         summary = replace(summary, status=status, error=explain(error))
@@ -86,27 +87,6 @@ def _train(parts: Parts, listening: Listening, folder: RunFolder) -> None:
             kept.save(state, listening.state_dict())
 
 
-def _reached(parts: Parts) -> dict[str, dict[str, float]]:
-    """Return the final and the best figures, on the test part too where there is one."""
-    last, best = parts.state.last, parts.state.best
-    assert last is not None
-    assert best is not None
-    final = {"step": last.step, **last.metrics, **_tested(parts, models(parts.state))}
-    kept = with_weights(parts.state.plain or parts.state.model, best.weights)
-    return {
-        "target": parts.state.target,
-        "final": final,
-        "best": {"step": best.step, **best.metrics, **_tested(parts, kept)},
-    }
-
-
-def _tested(parts: Parts, judged: Iterable[tuple[str, nn.Module]]) -> dict[str, float]:
-    """Return the figures on the test part, finite as all that are saved."""
-    figures = judge(parts, "test", judged) if parts.data else {}
-    check_finite(figures, parts.state)
-    return figures
-
-
 def _described(parts: Parts, summary: Summary) -> Summary:
     """Return the summary with what is known before a run."""
     optimizer, model = parts.state.optimizer, parts.state.model
@@ -131,6 +111,7 @@ def _run(parts: Parts, folder: RunFolder, summary: Summary) -> Run:
         title=" · ".join(filter(None, (parts.name, parts.model_name, summary.optimizer))),
         goal=parts.goal,
         metrics=parts.task.metrics,
+        conditions=parts.robustness.labels,
         begin=parts.state.step,
         steps=parts.length.steps,
         batch=parts.batches.size if parts.batches else 0,

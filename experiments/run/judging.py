@@ -21,7 +21,11 @@ EMA = "ema"
 """What the average of `trainer.ema` is called; one that a link keeps has the link's name."""
 
 
-def judge(parts: Parts, split: str, models: Iterable[tuple[str, nn.Module]]) -> dict[str, float]:
+Models = Iterable[tuple[str, nn.Module]]
+"""A model, named "", and with averages of its weights, by name."""
+
+
+def judge(parts: Parts, split: str, models: Models) -> dict[str, float]:
     """Return each metric on a part of the data; those of an average have its name before them."""
     figures: dict[str, float] = {}
     data = parts.data

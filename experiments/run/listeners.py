@@ -4,9 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.data.contract import Data
+from experiments.evaluation.examples import examples
+from experiments.evaluation.robustness import Robustness
+from experiments.observers.attacked import Attacked
 from experiments.observers.console import console
 from experiments.observers.contract import Observer
 from experiments.observers.curves import Curves
+from experiments.observers.robustness import RobustnessCurves
 from experiments.observers.weights import Weights
 from experiments.run.trainer import Trainer
 from experiments.tasks.contract import Task
@@ -19,6 +23,7 @@ def observers_of(
     trainer: Trainer,
     chosen: Mapping[str, Mapping[str, Any]],
     *,
+    robustness: Robustness,
     pictures: bool,
 ) -> dict[str, Observer]:
     """Return all who listen, by name; those `chosen` of each group have names of their own."""
@@ -28,11 +33,26 @@ def observers_of(
     if pictures:
         ours["curves"] = Curves()
         ours |= getattr(task, "observers", _none)(data)
+        ours |= _of_robustness(robustness, data)
     for group, own in chosen.items():
         for name, observer in own.items():
             _check(f"{group}.{name}", name, observer, {"files", "weights", *ours})
         ours |= own
     return ours
+
+
+def _of_robustness(robustness: Robustness, data: Data | None) -> dict[str, Observer]:
+    """Return who draws what attacks and corruptions do to what was trained."""
+    if not (robustness and data):
+        return {}
+    found: dict[str, Observer] = {"robustness": RobustnessCurves()}
+    attacks = [one for one in robustness.conditions() if one.kind == "attack"]
+    if attacks:
+        largest = max(attacks, key=lambda one: one.level)
+        test = robustness.part(data.test)
+        said = f"{largest.name} of epsilon {largest.level:.4g}"
+        found["attacked"] = Attacked(said, lambda m: examples(m, test, largest), data.names)
+    return found
 
 
 def _check(key: str, name: str, observer: Any, taken: set[str]) -> None:

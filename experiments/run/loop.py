@@ -8,6 +8,7 @@ from experiments.run.ending import is_over, note_target
 from experiments.run.judging import check_finite, gather, judge, models, weights
 from experiments.run.parts import Parts
 from experiments.run.ranks import of_first
+from experiments.run.robust import in_training
 from experiments.run.state import Best, Judged, State
 from experiments.run.stepping import step
 from experiments.run.watching import watching
@@ -44,7 +45,8 @@ def _evaluated(parts: Parts, began: float) -> Evaluated:
     state = parts.state
     _mode(state, "eval")
     trained = {"loss": float(state.loss) / state.counted} if state.counted else {}
-    metrics = of_first({**trained, **judge(parts, "valid", models(state))})
+    judged = judge(parts, "valid", models(state)) | in_training(parts, models(state))
+    metrics = of_first({**trained, **judged})
     check_finite(metrics, state)
     gather(state)
     state.loss, state.counted = 0.0, 0

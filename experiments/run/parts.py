@@ -8,6 +8,7 @@ from torch import nn
 
 from experiments.data.batches import Batches
 from experiments.data.contract import Data
+from experiments.evaluation.robustness import Robustness
 from experiments.observers.contract import Observer
 from experiments.results.metric import Metric
 from experiments.run.state import State
@@ -29,6 +30,7 @@ class Parts:
     data: Data | None
     batches: Batches | None
     trainer: Trainer
+    robustness: Robustness
     length: Length
     observers: Mapping[str, Observer]
     device: torch.device

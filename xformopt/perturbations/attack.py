@@ -1,12 +1,21 @@
 """An attack: searches, around each image, one that a model takes for another class."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-from xformopt.perturbations.checks import check_epsilon, check_images, warn_of, zero_gradients
+from xformopt.perturbations.checks import (
+    TrainingMode,
+    ZeroGradients,
+    check_fits,
+    check_images,
+    radius,
+    warn_of,
+    zero_gradients,
+)
 from xformopt.perturbations.losses import check_loss
 from xformopt.perturbations.modes import frozen
 from xformopt.perturbations.problem import Model, Problem
@@ -28,7 +37,8 @@ class Attack:
     Args:
         search: how perturbations are tried.
         norm: that of the ball, a name of `xformopt.geometry.BALLS`.
-        epsilon: the radius, in units of pixels in [0, 1]; `nuclear` is that of each channel.
+        epsilon: the radius, in units of pixels in [0, 1], as 0.03 or '8/255'; `nuclear` is that of
+            each channel.
         loss: what is made large: `ce`, `dlr` or `margin`.
         targets: towards how many classes it goes, one after the other, the likeliest first; 0: away
             from the label.
@@ -37,6 +47,7 @@ class Attack:
         seed: of what is drawn; the same seed gives the same answer.
         gradients: whether the search asks for gradients.
         name: what it is called.
+        settings: all but the radius, by which two attacks of a name are told apart.
 
     Raises:
         Refused: for a setting out of its range, or images that are none.
@@ -47,7 +58,7 @@ class Attack:
         search: Search,
         *,
         norm: str,
-        epsilon: float,
+        epsilon: float | str,
         loss: str = "ce",
         targets: int = 0,
         restarts: int = 1,
@@ -55,9 +66,10 @@ class Attack:
         seed: int = 0,
         gradients: bool = True,
         name: str = "attack",
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         """Check the settings and keep them."""
-        check_epsilon(epsilon, norm)
+        self.epsilon = radius(epsilon, norm)
         check_loss(loss)
         check_count("targets", targets, least=0)
         check_count("restarts", restarts)
@@ -66,16 +78,20 @@ class Attack:
             raise RefusedType("targeted", "true or false", targeted)
         if targeted and targets:
             raise Refused("targets", "0 where the labels are the targets", targets)
-        self.search, self.norm, self.epsilon, self.loss = search, norm, float(epsilon), loss
+        self.search, self.norm, self.loss, self.settings = search, norm, loss, settings or {}
         self.targets, self.restarts, self.targeted, self.seed = targets, restarts, targeted, seed
         self.gradients, self.name = gradients, name
 
-    def at(self, epsilon: float) -> "Attack":
+    def at(self, epsilon: float | str) -> "Attack":
         """Return the same attack with another radius."""
-        check_epsilon(epsilon, self.norm)
         other = copy(self)
-        other.epsilon = float(epsilon)
+        other.epsilon = radius(epsilon, self.norm)
         return other
+
+    def check(self, classes: int, entries: int) -> None:
+        """Refuse a loss that needs more classes, and a ball that holds all images of a size."""
+        check_loss(self.loss, classes, targeted=bool(self.targeted or self.targets))
+        check_fits(self.epsilon, self.norm, entries)
 
     def __call__(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
         """Return images that are attacked, of the shape of those given."""
@@ -103,7 +119,7 @@ class Attack:
             flat[left] = ~problem.has_gradient
             left = left[~problem.broken]
         if self.gradients:
-            warn_of(zero_gradients(flat))
+            warn_of(zero_gradients(flat), ZeroGradients)
         return answer
 
     def _rounds(self, classes: int) -> Iterator[int]:
@@ -142,7 +158,8 @@ class Attack:
     def _check(self, model: Model, logits: Tensor) -> None:
         check_loss(self.loss, logits.shape[1], targeted=bool(self.targeted or self.targets))
         if isinstance(model, nn.Module) and model.training:
-            warn_of("the model is in training mode: batch norm and dropout change with the batch")
+            said = "the model is in training mode: batch norm and dropout change with the batch"
+            warn_of(said, TrainingMode)
 
     def __repr__(self) -> str:
         """Show name and radius."""

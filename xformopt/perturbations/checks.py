@@ -1,6 +1,7 @@
 """What an attack must be given, and why its answer may say too much of a model's robustness."""
 
 import warnings
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -18,14 +19,40 @@ class AttackWarning(UserWarning):
     """Why the answer of an attack may say too much."""
 
 
-def check_epsilon(epsilon: Any, norm: str) -> None:
-    """Refuse what is no radius of a ball."""
+class ZeroGradients(AttackWarning):
+    """No direction was found in which to attack."""
+
+
+class MaskedGradients(AttackWarning):
+    """An attack that asks for no gradient breaks what others leave."""
+
+
+class TrainingMode(AttackWarning):
+    """What the model answers depends on the batch."""
+
+
+def radius(epsilon: Any, norm: str) -> float:
+    """Return the radius of a ball as a number; it may be given as a fraction, as papers do.
+
+    >>> radius("8/255", "linf")
+    0.03137254901960784
+    """
     if norm not in BALLS:
         raise Refused("norm", f"one of {', '.join(BALLS)}", norm)
-    if isinstance(epsilon, bool) or not isinstance(epsilon, int | float):
-        raise RefusedType("epsilon", "a number >= 0", epsilon)
-    if not 0 <= epsilon < float("inf"):
+    found = _number(epsilon)
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise RefusedType("epsilon", "a number >= 0, or a fraction as '8/255'", epsilon)
+    if not 0 <= found < float("inf"):
         raise Refused("epsilon", "a finite number >= 0", epsilon)
+    return float(found)
+
+
+def check_fits(epsilon: float, norm: str, entries: int) -> None:
+    """Refuse a ball that holds all images of so many entries, since pixels lie in [0, 1]."""
+    size = entries ** DIMENSIONS[norm] if norm in DIMENSIONS else epsilon
+    if epsilon > size:
+        rule = f"at most {size:g}, by which the {norm} ball holds all images; pixels are in [0, 1]"
+        raise Refused("epsilon", rule, epsilon)
 
 
 def check_images(images: Tensor, labels: Tensor, norm: str, epsilon: float) -> None:
@@ -33,16 +60,19 @@ def check_images(images: Tensor, labels: Tensor, norm: str, epsilon: float) -> N
     if not images.is_floating_point() or images.ndim != 4:
         got = f"{images.dtype} of shape {tuple(images.shape)}"
         raise Refused(f"`images` must be floating, (N, C, H, W), in [0, 1], got {got}")
-    if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
-        got = f"{labels.dtype} of shape {tuple(labels.shape)}"
+    if (
+        not isinstance(labels, Tensor)
+        or labels.shape != images.shape[:1]
+        or labels.dtype != torch.int64
+    ):
+        is_tensor = isinstance(labels, Tensor)
+        got = f"{labels.dtype} of shape {tuple(labels.shape)}" if is_tensor else labels
         raise Refused(f"`labels` must be int64, a class an image, ({len(images)},), got {got}")
     low, high = images.aminmax() if len(images) else (0, 1)
     if not (low >= 0 and high <= 1):
         raise Refused(f"`images` must lie in [0, 1], got entries from {low:g} to {high:g}")
-    size = images[0].numel() ** DIMENSIONS[norm] if norm in DIMENSIONS and len(images) else epsilon
-    if epsilon > size:
-        rule = f"at most {size:g}, by which the {norm} ball holds all images; pixels are in [0, 1]"
-        raise Refused("epsilon", rule, epsilon)
+    if len(images):
+        check_fits(epsilon, norm, images[0].numel())
 
 
 @torch.no_grad()
@@ -76,7 +106,15 @@ def zero_gradients(flat: Tensor) -> str:
     return f"the gradient was zero for {count} of {len(flat)} images: try another loss, or square"
 
 
-def warn_of(said: str) -> None:
+def _number(said: Any) -> Any:
+    """Return what stands in a text of a number or fraction; all else as it is."""
+    try:
+        return float(Fraction(said)) if isinstance(said, str) else said
+    except (ValueError, ZeroDivisionError):
+        return said
+
+
+def warn_of(said: str, kind: type[AttackWarning]) -> None:
     """Warn, where something is said."""
     if said:
-        warnings.warn(said, AttackWarning, stacklevel=4)
+        warnings.warn(said, kind, stacklevel=4)

@@ -55,6 +55,7 @@ class Maker:
         """Return the attack."""
         refuse_unknown(self.__name__, settings, self.__signature__.parameters)
         own = {key: settings.pop(key, s.default) for key, s in self.settings.items()}
+        shared = {**self.shared, **settings}
         for key, setting in self.settings.items():
             setting.check(self.__name__, own[key])
         return Attack(
@@ -62,7 +63,8 @@ class Maker:
             norm=self.norm,
             gradients=self.gradients,
             name=self.__name__,
-            **{**self.shared, **settings},
+            settings={k: v for k, v in {**shared, **own}.items() if k != "epsilon"},
+            **shared,
         )
 
     def __reduce__(self) -> str:

@@ -1,12 +1,13 @@
 """Several attacks, of which the worst answer counts."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from xformopt.perturbations.attack import Attack
-from xformopt.perturbations.checks import warn_of
+from xformopt.perturbations.checks import MaskedGradients, warn_of
 from xformopt.perturbations.modes import Model
 from xformopt.refused import Refused
 
@@ -20,7 +21,17 @@ class WorstOf:
             raise Refused("attacks", "at least one", [*attacks])
         self.attacks = [*attacks]
 
-    def at(self, epsilon: float) -> "WorstOf":
+    @property
+    def epsilon(self) -> float:
+        """Return the largest radius."""
+        return max(attack.epsilon for attack in self.attacks)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return those of each attack, by its name."""
+        return {attack.name: attack.settings for attack in self.attacks}
+
+    def at(self, epsilon: float | str) -> "WorstOf":
         """Return the same with another radius."""
         return WorstOf([attack.at(epsilon) for attack in self.attacks])
 
@@ -37,7 +48,7 @@ class WorstOf:
             with torch.no_grad():
                 holds = (model(moved).argmax(1) == labels[left]) != attack.targeted
             if not attack.gradients and seen:
-                warn_of(beaten(attack.name, int((~holds).sum()), seen))
+                warn_of(beaten(attack.name, int((~holds).sum()), seen), MaskedGradients)
             seen += [attack.name] if attack.gradients else []
             left = left[holds]
         return answer

@@ -1,0 +1,53 @@
+"""What a model is judged under: as they are, attacked by a radius, or corrupted, are images."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from experiments.data.batches import Batch
+from experiments.data.contract import Images
+from xformopt.perturbations import Attack
+from xformopt.perturbations.worst import WorstOf
+
+Change = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
+"""Gives images in the place of some, of a model and their labels; the batch has a number."""
+
+
+class Condition(NamedTuple):
+    """What is done to images before a model is asked.
+
+    `kind` is clean, attack or corruption; `level` the radius of an attack, or the severity of a
+    corruption; `settings` are what else a figure depends on; `images` stand in the place of those
+    of the part, where files hold them.
+    """
+
+    kind: str
+    name: str
+    level: float
+    settings: Mapping[str, Any]
+    change: Change
+    images: Images | None = None
+
+    @property
+    def label(self) -> str:
+        """Return what it is called, with its level."""
+        return f"{self.name} {self.level:.4g}"
+
+    def batches(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Give images as they are changed, with their labels."""
+        for number, (images, labels) in enumerate(batches):
+            yield self.change(model, images, labels, number), labels
+
+
+CLEAN = Condition("clean", "clean", 0.0, {}, lambda model, images, labels, number: images)
+
+
+def attacked(name: str, attack: Attack | WorstOf, epsilon: float | str) -> Condition:
+    """Return the condition of an attack of a radius."""
+    at = attack.at(epsilon)
+
+    def change(model: nn.Module, images: Tensor, labels: Tensor, number: int) -> Tensor:
+        return at(model, images, labels)
+
+    return Condition("attack", name, at.epsilon, dict(attack.settings), change)

@@ -1,0 +1,137 @@
+"""How robust weights are found to be: what is asked of them, in every run or of finished ones."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from hydra_zen import store
+
+from experiments.data.contract import Data, Images
+from experiments.data.draws import generator
+from experiments.evaluation.conditions import CLEAN, Condition, attacked
+from experiments.results.evaluations import CORRUPTED, label_of
+from xformopt.perturbations import Attack, worst_of
+from xformopt.perturbations.making import EPSILON
+from xformopt.refused import Refused, check_count
+
+WORST = "worst_of"
+"""What several attacks are called that count as one."""
+
+CHOOSE = "`'eval.attacks=[pgd_linf]'` chooses one"
+
+Radius = float | str
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """What the weights of a run are judged under beside clean images.
+
+    Args:
+        attacks: those on each image, by name.
+        epsilon: the radii at which each attacks, as 0.03 or 8/255; null: each its own.
+        worst_of: whether the attacks count as one, each on what those before it have left.
+        every: at so many evaluations in training, and at the last, valid is attacked too; null: at
+            none. The last and the best weights are judged on test at the end, always.
+        subset: so many images of a part are taken, the same in each run; null: all.
+    """
+
+    attacks: Mapping[str, Attack] = field(default_factory=dict)
+    epsilon: Radius | Sequence[Radius] | None = None
+    worst_of: bool = False
+    every: int | None = None
+    subset: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, and what nothing would read."""
+        check_count("every", self.every, optional=True)
+        check_count("subset", self.subset, optional=True)
+        if not isinstance(self.worst_of, bool):
+            raise Refused("worst_of", "true or false", self.worst_of)
+        for key in ("every", "subset"):
+            if not self and getattr(self, key) is not None:
+                raise Refused(key, "null where nothing attacks", getattr(self, key), CHOOSE)
+        if not self.attacks and (self.epsilon is not None or self.worst_of):
+            key = "worst_of" if self.epsilon is None else "epsilon"
+            rule = "false" if self.epsilon is None else "null"
+            raise Refused(key, f"{rule} without `eval.attacks`", getattr(self, key), CHOOSE)
+        for name, attack in self.attacks.items():
+            self._check_attack(name, attack)
+        norms = {attack.norm for attack in self.attacks.values()}
+        if self.worst_of and len(norms) > 1:
+            rule = "false for attacks in several norms, whose radii differ"
+            raise Refused("worst_of", rule, self.worst_of)
+        list(self.conditions())  # which refuses what is no radius
+
+    def __bool__(self) -> bool:
+        """Whether anything is asked."""
+        return bool(self.attacks)
+
+    def conditions(self) -> Iterator[Condition]:
+        """Give what the weights are judged under: clean images first."""
+        if not self:
+            return
+        yield CLEAN
+        attackers: Mapping[str, Any] = self.attacks
+        if self.worst_of:
+            attackers = {WORST: worst_of([*self.attacks.values()])}
+        for name, attack in attackers.items():
+            for epsilon in self._radii(attack):
+                yield attacked(name, attack, epsilon)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Return what the figures under each condition are called by."""
+        found = [label_of(one.kind, one.name, one.level) for one in self.conditions()]
+        corrupted = [CORRUPTED] if any(label.startswith(CORRUPTED) for label in found) else []
+        return tuple(dict.fromkeys([*found, *corrupted]))
+
+    def check(self, data: Data | None) -> None:
+        """Refuse an attack that does not fit the data."""
+        if data is None:
+            if self:
+                rule = "[] for a task that reads no data, whose inputs are its parameters"
+                raise Refused("attacks", rule, [*self.attacks])
+            return
+        for name, attack in self.attacks.items():
+            for epsilon in self._radii(attack):
+                with _standing_in(name):
+                    attack.at(epsilon).check(data.classes, data.shape.numel())
+
+    def part(self, images: Images) -> Images:
+        """Return the images of a part that are taken."""
+        if self.subset is None or self.subset >= len(images):
+            return images
+        drawn = torch.randperm(len(images), generator=generator(0, "eval.subset"))
+        return images.part(drawn[: self.subset].sort().values.to(images.labels.device))
+
+    def _radii(self, attack: Attack) -> Sequence[Radius]:
+        if self.epsilon is None:
+            return [attack.epsilon]
+        return [self.epsilon] if isinstance(self.epsilon, float | int | str) else self.epsilon
+
+    def _check_attack(self, name: str, attack: Any) -> None:
+        if not isinstance(attack, Attack):
+            raise Refused(f"attacks.{name}", "an attack", attack, CHOOSE)
+        if attack.targeted:
+            way_out = "`targets=N` goes towards the N likeliest others"
+            raise Refused(f"attacks.{name}.targeted", "false: no target is known", True, way_out)
+        if self.epsilon is not None and attack.epsilon != EPSILON[attack.norm]:
+            rule = "left out beside `eval.epsilon`, which sets the radii of all"
+            raise Refused(f"attacks.{name}.epsilon", rule, attack.epsilon)
+
+
+@contextmanager
+def _standing_in(name: str) -> Iterator[None]:
+    """Say of what is refused within which attack it is of."""
+    try:
+        yield
+    except Refused as error:
+        raise error.under(f"eval.attacks.{name}") from None
+
+
+ALL = {"_target_": f"{Robustness.__module__}.{Robustness.__qualname__}", "_convert_": "all"} | {
+    f.name: {} if f.name == "attacks" else f.default for f in fields(Robustness)
+}
+store(ALL, group="eval", name="default")

@@ -1,0 +1,93 @@
+"""What weights reach under attacks and on corrupted images: a line each, only ever appended."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from statistics import mean
+from typing import Any, Literal
+
+NAME = "evaluations.jsonl"
+KINDS = ("clean", "attack", "corruption")
+CORRUPTED = "corrupted"
+"""What the mean over all corruptions is called."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The metrics of some weights on a part of the data, under a condition.
+
+    `weights` are the last or the best, or an `average` of these; `kind` is clean, attack or
+    corruption; `level` a radius or severity; `count` the number of images.
+    """
+
+    weights: Literal["last", "best"]
+    average: str
+    split: str
+    kind: str
+    name: str
+    level: float
+    settings: Mapping[str, Any]
+    count: int
+    metrics: Mapping[str, float]
+    seconds: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """Return what its figures are called by."""
+        return label_of(self.kind, self.name, self.level)
+
+    @property
+    def key(self) -> str:
+        """Return what is the same of two that measured the same."""
+        held = asdict(self)
+        return json.dumps({k: v for k, v in held.items() if k not in ("metrics", "seconds")})
+
+
+def flat(found: Iterable[Evaluation], metric: str) -> dict[str, float]:
+    """Return one metric of each as a figure with a name; of corruptions, the means.
+
+    >>> common = {"weights": "last", "average": "", "split": "test", "settings": {}, "count": 9}
+    >>> under = Evaluation(kind="attack", name="fgsm", level=0.1, metrics={"hit": 0.5}, **common)
+    >>> fog = Evaluation(kind="corruption", name="fog", level=3, metrics={"hit": 0.7}, **common)
+    >>> flat([under, fog], "hit")
+    {'test_fgsm_0.1_hit': 0.5, 'test_corrupted_fog_hit': 0.7, 'test_corrupted_hit': 0.7}
+    """
+    figures: dict[str, list[float]] = {}
+    corrupted: dict[str, list[float]] = {}
+    for one in found:
+        value = one.metrics[metric]
+        figures.setdefault(_named(one, one.label, metric), []).append(value)
+        if one.kind == "corruption":
+            corrupted.setdefault(_named(one, CORRUPTED, metric), []).append(value)
+    return {name: mean(values) for name, values in (figures | corrupted).items()}
+
+
+def label_of(kind: str, name: str, level: float) -> str:
+    """Return what figures under a condition are called by; those of a corruption are means.
+
+    >>> label_of("attack", "fgsm", 8 / 255), label_of("corruption", "fog", 3)
+    ('fgsm_0.03137', 'corrupted_fog')
+    """
+    attack = f"{name}_{level:.4g}"
+    return {"attack": attack, "corruption": f"{CORRUPTED}_{name}"}.get(kind, name)
+
+
+def read(folder: Path) -> list[Evaluation]:
+    """Return those of a run; a last line that a kill left half is none."""
+    path = folder / NAME
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    known = {field.name for field in fields(Evaluation)}
+    held = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [Evaluation(**{k: v for k, v in one.items() if k in known}) for one in held]
+
+
+def append(folder: Path, found: Evaluation) -> None:
+    """Append a whole line at once."""
+    line = json.dumps(asdict(found), allow_nan=False) + "\n"
+    with (folder / NAME).open("ab", buffering=0) as file:
+        file.write(line.encode())
+
+
+def _named(one: Evaluation, label: str, metric: str) -> str:
+    return "_".join(filter(None, (one.average, one.split, label, metric)))

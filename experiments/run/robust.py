@@ -1,0 +1,60 @@
+"""How robust the weights of a run are: under its conditions, on a part of its data."""
+
+from collections.abc import Sequence
+
+from experiments.evaluation.measuring import Weights, Which, answers_to_note, measure, noting
+from experiments.results.evaluations import Evaluation, flat
+from experiments.results.folder import RunFolder
+from experiments.run.judging import Models, check_finite
+from experiments.run.parts import Parts
+from experiments.run.stepping import precision
+from xformopt.perturbations import evaluating
+
+
+def evaluations(
+    parts: Parts,
+    split: str,
+    which: Which,
+    judged: Models,
+    notes: list[str],
+    folder: RunFolder | None = None,
+) -> list[Evaluation]:
+    """Return the metrics of weights under each condition, and add to the notes what warns."""
+    found: list[Evaluation] = []
+    if not (parts.robustness and parts.data):
+        return found
+    images = parts.robustness.part(parts.data.parts[split])
+    for average, model in judged:
+        weights = Weights(model, which, average)
+        with evaluating(model), precision(parts.trainer, parts.device):
+            for condition in parts.robustness.conditions():
+                with noting(notes, condition):
+                    found.append(measure(parts.task.evaluate, weights, split, images, condition))
+                if folder:
+                    folder.append_evaluation(found[-1])
+    return found
+
+
+def figures_of(parts: Parts, found: Sequence[Evaluation]) -> dict[str, float]:
+    """Return the goal under each condition, finite as all that is saved."""
+    figures = flat(found, parts.task.goal.name)
+    check_finite(figures, parts.state)
+    return figures
+
+
+def in_training(parts: Parts, judged: Models) -> dict[str, float]:
+    """Return the same on the valid part, where an evaluation in training asks for them."""
+    every, step, length = parts.robustness.every, parts.state.step, parts.length
+    number = step // length.eval_every
+    if every is None or not (step == length.steps or (number and number % every == 0)):
+        return {}
+    return figures_of(parts, evaluations(parts, "valid", "last", judged, []))
+
+
+def remarks_on(parts: Parts) -> list[str]:
+    """Return why attacks on what was trained may say too much, by what it answers."""
+    if not (parts.robustness.attacks and parts.data):
+        return []
+    model = parts.state.model
+    with evaluating(model), precision(parts.trainer, parts.device):
+        return answers_to_note(model, parts.data.test)
