@@ -20,7 +20,7 @@ class Run:
     resumed; a step is of `batch` images, 0 without data; `models` gives the model, named "", and
     each average of its weights, by its name; `precision` the context in which it is called; `rate`
     the learning rate, the largest of several; `conditions` are what figures under attacks and on
-    corrupted images are called by, `pgd_linf_0.1`. Sharded weights are those of the last evaluation.
+    corrupted images are called by. Sharded weights are those of the last evaluation.
     """
 
     name: str

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -35,7 +35,7 @@ class Standing:
     seeds: str
     seconds: float | None
     error: str
-    under: dict[str, tuple[float | None, float | None]]
+    under: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
 
 def read_summaries(folder: Path, since: float = 0.0) -> list[Summary]:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from experiments.cli import session
 from experiments.cli.groups import options
 from experiments.cli.store import fill_store
+from experiments.results import evaluations
 from experiments.results.summary import Summary
 from experiments.run.build import build
 from tests.test_configs import composed
@@ -36,6 +37,13 @@ OTHER: dict[str, Any] = {
     "trainer.strategy": "ddp",
     "mode": "constant",
     "task.goal": "loss",
+    "eval.epsilon": [0.2],
+    "eval.every": 1,
+    "eval.subset": 20,
+    "loss": "dlr",
+    "step_size": 0.01,
+    "rho": 0.0,
+    "share": 0.1,
     "data": {"_target_": "experiments.data.digits.digits"},
     "model": None,
     "optim.purpose": "attacks",
@@ -67,6 +75,9 @@ CHECKS = {
 }
 SILENT = (*CHECKS, "purpose", "patience")
 """What the default satisfies; a note on recipes that is of networks; what ends a run early."""
+
+DETERMINISTIC = ("fgsm", "mi_fgsm", "fw_nuclear")
+"""Attacks that draw nothing by default."""
 
 KERNELS = ("foreach", "fused", "capturable", "differentiable")
 """What chooses how a step is computed, not what it is: it must reach the optimizer."""
@@ -128,6 +139,7 @@ class Seen:
             (summary.goal, summary.final, summary.best, summary.target, summary.notes),
             [line for line in out.splitlines() if not line.endswith("/s")],
             err,
+            [one.metrics for one in evaluations.read(folder)],
             sorted(path.name for path in folder.iterdir()),
             torch.get_num_threads(),
             len(self.compiled),
@@ -198,6 +210,17 @@ def test_each_leaf_of_an_augmentation(seen: Seen, augment: str):
 def test_each_leaf_of_a_model(seen: Seen, model: str):
     small = "model.hidden=[4]" if model == "mlp" else "model.width=6"
     assert silent(seen, f"model={model}", small, below="model.") == []
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("attack", options("eval/attacks"))
+def test_each_leaf_of_an_attack(seen: Seen, attack: str):
+    """Of a seed alone where nothing is drawn, nothing is seen."""
+    budget = "queries=50" if attack.startswith("square") else "steps=12"
+    few = [] if attack == "fgsm" else [f"eval.attacks.{attack}.{budget}"]
+    held = silent(seen, "model.width=2", f"eval/attacks=[{attack}]", *few, below="eval.")
+    drawn = attack not in DETERMINISTIC
+    assert held == ([] if drawn else [f"eval.attacks.{attack}.seed"])
 
 
 def test_each_leaf_of_the_metrics(seen: Seen):

@@ -28,6 +28,7 @@ class Maker:
         name: what the attack is called.
         loss: what is made large, by default.
         gradients: whether the search asks for gradients.
+        draws: whether it draws anything, where it has no `random_start` that says so.
     """
 
     def __init__(
@@ -38,11 +39,12 @@ class Maker:
         *,
         loss: str = "ce",
         gradients: bool = True,
+        draws: bool = True,
     ) -> None:
         """Read the settings off the search."""
         self.__doc__, self.__module__ = search.__doc__, search.__module__
         self.__name__ = self.__qualname__ = name
-        self.search, self.norm, self.gradients = search, norm, gradients
+        self.search, self.norm, self.gradients, self.draws = search, norm, gradients, draws
         self.settings = settings_of(search)
         self.shared = {**SHARED, "epsilon": EPSILON[norm], "loss": loss}
         defaults = {**self.shared, **{key: s.default for key, s in self.settings.items()}}
@@ -58,6 +60,9 @@ class Maker:
         shared = {**self.shared, **settings}
         for key, setting in self.settings.items():
             setting.check(self.__name__, own[key])
+        if shared["restarts"] != 1 and not (self.draws and own.get("random_start", True)):
+            rule = "1 where nothing is drawn, so that each would be the same"
+            raise Refused("restarts", rule, shared["restarts"], self._way_out())
         return Attack(
             partial(self.search, **own),
             norm=self.norm,
@@ -66,6 +71,9 @@ class Maker:
             settings={k: v for k, v in {**shared, **own}.items() if k != "epsilon"},
             **shared,
         )
+
+    def _way_out(self) -> str:
+        return "`random_start=true`" if self.draws and "random_start" in self.settings else ""
 
     def __reduce__(self) -> str:
         """Pickle and copy by reference, as functions do."""

@@ -22,21 +22,38 @@ def pgd(
     steps: Count = 40,
     step_size: NonNegative | None = None,
     random_start: bool = True,
-    q: Fraction = 0.95,
 ) -> None:
     """Projected gradient ascent: steepest steps in the norm, each projected onto the set.
 
     δ ← P(δ + step_size · s(∇ loss)), P onto ‖δ‖ <= epsilon, then onto 0 <= x + δ <= 1
 
-    s is the sign for l∞, the normalised gradient for l2, and for l1 the signs of the share 1 - `q`
-    of the largest entries, divided by their number. `step_size` is 2.5 epsilon / steps, if it is
-    not given; the start is drawn from the ball, or the image.
+    s is the sign for l∞, and the normalised gradient for l2. `step_size` is 2.5 epsilon / steps, if
+    it is not given; the start is drawn from the ball, or the image.
 
-    Source: Madry et al. 2018, Towards deep learning models resistant to adversarial attacks, ICLR;
-    for l1 Tramèr & Boneh 2019, arXiv:1904.13000.
+    Source: Madry et al. 2018, Towards deep learning models resistant to adversarial attacks, ICLR.
     """
-    step_size = REACH * problem.epsilon / steps if step_size is None else step_size
-    steepest = T.topq_steepest(q=q) if problem.norm == "l1" else steepest_of(problem.norm)()
+    steepest = steepest_of(problem.norm)()
+    climb(problem, problem.start(random=random_start), [steepest], steps, step_size)
+
+
+@attack("l1")
+def pgd_l1(
+    problem: Problem,
+    *,
+    steps: Count = 40,
+    step_size: NonNegative | None = None,
+    random_start: bool = True,
+    q: Fraction = 0.95,
+) -> None:
+    """Projected gradient ascent in l1, along the largest entries of the gradient.
+
+    As in `pgd_l2`, where s are the signs of the share 1 - `q` of the largest entries, divided by
+    their number.
+
+    Source: Tramèr & Boneh 2019, Adversarial training and robustness for multiple perturbations,
+    NeurIPS.
+    """
+    steepest = T.topq_steepest(q=q)
     climb(problem, problem.start(random=random_start), [steepest], steps, step_size)
 
 
@@ -49,7 +66,7 @@ def fgsm(problem: Problem, *, random_start: bool = False) -> None:
     climb(problem, problem.start(random=random_start), [T.sign()], 1, problem.epsilon)
 
 
-@attack("linf")
+@attack("linf", draws=False)
 def mi_fgsm(
     problem: Problem,
     *,
@@ -68,8 +85,11 @@ def mi_fgsm(
     climb(problem, problem.start(random=False), chain, steps, step_size)
 
 
-def climb(problem: Problem, delta: Tensor, chain: list[Link], steps: int, step_size: float) -> None:
+def climb(
+    problem: Problem, delta: Tensor, chain: list[Link], steps: int, step_size: float | None
+) -> None:
     """Make steps along what a chain makes of the gradient, each projected onto the set."""
+    step_size = REACH * problem.epsilon / steps if step_size is None else step_size
     optimizer = ParamTransformingOptimizer(
         [delta], SGD, lr=step_size, maximize=True, transforms=[*chain, *_onto_set(problem)]
     )
@@ -88,4 +108,4 @@ def _onto_set(problem: Problem) -> list[Link]:
     return [BALLS[problem.norm].project(radius=epsilon), T.box(min=low, max=high)]
 
 
-pgd_linf, pgd_l2, pgd_l1 = attacks(pgd, "linf", "l2", "l1")
+pgd_linf, pgd_l2 = attacks(pgd, "linf", "l2")
