@@ -85,6 +85,12 @@ def metric(
     return decorate
 
 
+def adversarial(part: Part, name: str | None = None) -> Part:
+    """Register a way to train against attacks: `trainer.adversarial=NAME`."""
+    named = {"name": name} if name else {}
+    return _store(part, "trainer/adversarial", package="trainer.adversarial", **named)
+
+
 def observer(part: Part) -> Part:
     """Register an observer: `'observers=[NAME]'`."""
     return _store(part, "observers")

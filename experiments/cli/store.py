@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra_zen import store
 
-from experiments import data, evaluation, models, observers, run, tasks
+from experiments import adversarial, data, evaluation, models, observers, run, tasks
 from xformopt import recipes, transforms
 from xformopt.configs import add_to_hydra_store, forget
 from xformopt.perturbations import ATTACKS
@@ -18,7 +18,7 @@ from xformopt.refused import Refused
 TAKEN = {"eval/attacks": "eval.attacks.{name}", "trainer/adversarial": "trainer.adversarial"}
 """The groups whose options are the library's attacks, and where each stands in the config."""
 
-ROOMS = (data, models, tasks, evaluation, observers, run)
+ROOMS = (adversarial, data, models, tasks, evaluation, observers, run)
 ENTRY_POINTS = "xformopt.experiments"
 """The group of entry points by which an installed package brings parts of its own."""
 

@@ -42,14 +42,18 @@ class Batches:
         self.rank, self.ranks = share
         self.per_epoch = -(-len(images) // self.size)
         self.next, self.upcoming = -1, iter(())
+        self.last: Batch | None = None
 
     def at(self, step: int) -> Batch:
         """Return the batch of a step, or the share of it; the first step is 0."""
+        if self.last is not None and step == self.next - 1:
+            return self.last
         if step != self.next:
             self.upcoming = taken(self.images.pixels, self.images.labels, self._orders(step))
         self.next = step + 1
         images, labels = scaled(next(self.upcoming), self.device)
-        return self._augmented(images, step), labels
+        self.last = self._augmented(images, step), labels
+        return self.last
 
     def weight(self, step: int) -> float:
         """Return what the mean over a share counts, so that the mean of all is that of the batch.

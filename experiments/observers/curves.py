@@ -19,6 +19,9 @@ DECADE = 10
 TRAIN = "train"
 """What a line is called that is of no other part, where there are several."""
 
+NO_METRIC = ("step", "seconds")
+"""What stands beside the metrics; seconds of several kinds."""
+
 WHOLE = (TRAIN, "valid")
 """The lines that are drawn whole; those of averages are dashed."""
 
@@ -37,7 +40,7 @@ class Curves(Observer):
         history = read_metrics(self.run.folder)
         if len(history) < 2:
             return
-        names = [name for name in history[-1] if name not in ("step", "seconds")]
+        names = [name for name in history[-1] if not name.endswith(NO_METRIC)]
         panels = by_metric(names, self.run.metrics, self.run.conditions)
         parts = [*dict.fromkeys(part for lines in panels.values() for part in lines.values())]
         path = self.run.folder / "curves.png"

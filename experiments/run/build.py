@@ -15,6 +15,7 @@ from experiments.data.contract import Data
 from experiments.evaluation.robustness import Robustness
 from experiments.models.normalized import Normalized
 from experiments.observers.contract import Observer
+from experiments.run.against import adversary
 from experiments.run.averaging import average, check_averages
 from experiments.run.batch_norm import take_moments_of_all
 from experiments.run.calling import called, name_of_made
@@ -72,6 +73,7 @@ def build(cfg: DictConfig) -> Parts:
         scheduler=scheduler(optimizer, instantiate(cfg.schedule), length.steps),
         average=average(trainer, model),
         scaler=scaler(trainer, optimizer, device),
+        adversarial=adversary(trainer, data, optimizer),
     )
     return Parts(
         name=name_of(task, data),

@@ -18,7 +18,7 @@ from xformopt.refused import Refused
 
 FOLDER, STEP, REST = "checkpoints", "step_", "state.pt"
 COUNTERS = ("step", "loss", "counted", "seconds", "stale", "target", "watched")
-KEEPERS = ("optimizer", "scheduler", "scaler")
+KEEPERS = ("optimizer", "scheduler", "scaler", "adversarial")
 """What of a state is saved as it is, and what has a `state_dict`, beside the models."""
 
 

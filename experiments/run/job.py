@@ -12,6 +12,7 @@ from experiments.observers.files import Files
 from experiments.results.environment import environment
 from experiments.results.folder import RunFolder, read_metrics
 from experiments.results.summary import Summary
+from experiments.run import against
 from experiments.run.checkpoint import Checkpoints, Every, restore
 from experiments.run.ending import ended_early, ended_worse
 from experiments.run.interrupting import Interruptions
@@ -62,7 +63,8 @@ def run(
         summary = replace(summary, status=status, error=explain(error))
         raise
     finally:
-        notes = (*summary.notes, *remarks(parts.state), *ended_early(parts))
+        attacking = against.remarks(parts)
+        notes = (*summary.notes, *remarks(parts.state), *attacking, *ended_early(parts))
         seconds = round(earlier + perf_counter() - began, 3)
         listening.end(replace(summary, notes=notes, seconds=seconds))
     return replace(summary, notes=notes, seconds=seconds)

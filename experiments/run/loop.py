@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from time import perf_counter
 
 from experiments.observers.contract import Evaluated, Event, Stepped
+from experiments.run import against
 from experiments.run.ending import is_over, note_target
 from experiments.run.judging import check_finite, gather, judge, models, weights
 from experiments.run.parts import Parts
@@ -46,7 +47,7 @@ def _evaluated(parts: Parts, began: float) -> Evaluated:
     _mode(state, "eval")
     trained = {"loss": float(state.loss) / state.counted} if state.counted else {}
     judged = judge(parts, "valid", models(state)) | in_training(parts, models(state))
-    metrics = of_first({**trained, **judged})
+    metrics = of_first({**trained, **judged, **against.figures(parts)})
     check_finite(metrics, state)
     gather(state)
     state.loss, state.counted = 0.0, 0

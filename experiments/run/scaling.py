@@ -14,11 +14,16 @@ def scaler(trainer: Trainer, optimizer: Optimizer, device: torch.device) -> Grad
     """Return what scales float16 gradients, around optimizers that take them once a step."""
     if trainer.precision != "fp16":
         return None
-    inner = [getattr(part, "inner_opt", part) for part in parts_of(optimizer).values()]
     if trainer.strategy == "fsdp":
         raise Refused("trainer.precision", "fp32 or bf16 under fsdp", trainer.precision)
-    several = next((type(opt).__name__ for opt in inner if not evaluates_once(type(opt))), None)
+    several = taking_several(optimizer)
     if several:
         rule = f"fp32 or bf16 under {several}, which may take several gradients a step"
         raise Refused("trainer.precision", rule, trainer.precision)
     return GradScaler(device.type)
+
+
+def taking_several(optimizer: Optimizer) -> str:
+    """Return the class of an inner optimizer that may take several gradients a step, or ""."""
+    inner = [getattr(part, "inner_opt", part) for part in parts_of(optimizer).values()]
+    return next((type(opt).__name__ for opt in inner if not evaluates_once(type(opt))), "")

@@ -10,6 +10,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
+from experiments.adversarial.contract import Adversarial
+
 Weights = Mapping[str, Tensor]
 
 
@@ -33,7 +35,8 @@ class State:
     """What changes while a run goes on.
 
     `plain` is a model of the same shape, where the parameters of `model` are sharded; `average` is
-    the model that `trainer.ema` keeps; `scaler` scales float16 gradients up; `loss` is the sum over
+    the model that `trainer.ema` keeps; `scaler` scales float16 gradients up; `adversarial` trains
+    against attacks; `loss` is the sum over
     the `counted` steps since the evaluation before, the `last`; `stale` is the number of
     evaluations since the `best`; `target` is when the goal first came up to `trainer.target`.
     """
@@ -44,6 +47,7 @@ class State:
     scheduler: LRScheduler | None = None
     average: AveragedModel | None = None
     scaler: GradScaler | None = None
+    adversarial: Adversarial | None = None
     step: int = 0
     loss: Tensor | float = 0.0
     counted: int = 0

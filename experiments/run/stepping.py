@@ -10,6 +10,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from experiments.data.batches import at_least_one, bounds
+from experiments.run import against
 from experiments.run.parts import Parts
 from experiments.run.ranks import drawing_apart, mean, ranks
 from experiments.run.trainer import Trainer
@@ -21,7 +22,7 @@ DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 def step(parts: Parts) -> None:
     """Make one step of the model, its schedule and its average, and count it."""
     state = parts.state
-    batch = parts.batches.at(state.step) if parts.batches else None
+    batch = parts.batches.at(_number(parts)) if parts.batches else None
 
     def closure() -> Any:
         state.optimizer.zero_grad()
@@ -52,14 +53,20 @@ def precision(trainer: Trainer, device: torch.device) -> AbstractContextManager[
 def _backward(parts: Parts, batch: Any) -> Tensor:
     """Leave the gradient of the loss of a batch; return the loss, over its pieces."""
     scaler, losses = parts.state.scaler, []
-    weight = parts.batches.weight(parts.state.step) if parts.batches else 1.0
+    weight = parts.batches.weight(_number(parts)) if parts.batches else 1.0
+    numbers = against.drawn(parts)
     for piece, share in _pieces(batch, parts.trainer.accumulate):
         with precision(parts.trainer, parts.device):
-            loss = _scalar(parts.task.loss(parts.trained, piece))
+            loss = _scalar(against.loss(parts, piece, numbers))
             loss = loss if share * weight == 1.0 else loss * (share * weight)
         (loss if scaler is None else scaler.scale(loss)).backward()
         losses.append(loss.detach())
     return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+
+def _number(parts: Parts) -> int:
+    """Return which batch a step takes: the same at several, where it is replayed."""
+    return parts.state.step // parts.trainer.replays
 
 
 def _scalar(loss: Any) -> Tensor:

@@ -5,11 +5,14 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from hydra_zen import store
 
+from experiments.adversarial.contract import Adversarial
+from experiments.adversarial.madry import Madry
 from experiments.data.batches import Batches
 from experiments.observers.weights import KEPT, Kept
 from experiments.results.metric import Metric
 from experiments.run.checkpoint import Every
 from experiments.run.ranks import Strategy
+from xformopt.perturbations import Attack
 from xformopt.refused import Refused, check_count
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -26,6 +29,7 @@ WITHOUT_DATA: dict[str, Any] = {
     "channels_last": False,
     "precision": "fp32",
     "strategy": "none",
+    "adversarial": None,
 }
 """What a task without data has no use for, and how it must be left."""
 
@@ -62,6 +66,7 @@ class Trainer:
         strategy: none; or how several processes train one network: ddp, each has it whole, or
             fsdp, each has a share of its parameters.
         end_at_target: whether the run ends there.
+        adversarial: how it is trained against attacks: on the images that one finds, or otherwise.
         patience: the run ends after so many evaluations that are no better than the best.
     """
 
@@ -79,6 +84,7 @@ class Trainer:
     target: float | None = None
     end_at_target: bool = False
     strategy: Strategy = "none"
+    adversarial: Adversarial | Attack | None = None
     patience: int | None = None
 
     def __post_init__(self) -> None:
@@ -105,8 +111,25 @@ class Trainer:
             raise Refused("target", "a number or null", self.target)
         if self.end_at_target and self.target is None:
             raise Refused("end_at_target", "false without a `trainer.target`", True)
+        self._check_adversarial()
         if self.ema is not None and not (_is_number(self.ema) and 0 <= self.ema < 1):
             raise Refused("ema", "a number in [0, 1) or null", self.ema)
+
+    def _check_adversarial(self) -> None:
+        if isinstance(self.adversarial, Attack):
+            object.__setattr__(self, "adversarial", Madry(self.adversarial))
+        if not isinstance(self.adversarial, Adversarial | None):
+            raise Refused("adversarial", "an attack, or another way to train", self.adversarial)
+        if self.replays > 1:
+            for key in ("accumulate", "strategy"):
+                if getattr(self, key) != WITHOUT_DATA[key]:
+                    rule = f"{WITHOUT_DATA[key]} where each batch is replayed"
+                    raise Refused(key, rule, getattr(self, key))
+
+    @property
+    def replays(self) -> int:
+        """Return the number of steps that are made with a batch."""
+        return self.adversarial.replays if isinstance(self.adversarial, Adversarial) else 1
 
     def check_target(self, goal: Metric) -> None:
         """Refuse a target that the goal cannot come up to."""

@@ -18,7 +18,7 @@ from xformopt.perturbations.checks import (
 )
 from xformopt.perturbations.losses import check_loss
 from xformopt.perturbations.modes import frozen
-from xformopt.perturbations.problem import Model, Problem
+from xformopt.perturbations.problem import Ascent, Model, Problem
 from xformopt.refused import Refused, RefusedType, check_count
 
 Search = Callable[[Problem], None]
@@ -92,6 +92,23 @@ class Attack:
         """Refuse a loss that needs more classes, and a ball that holds all images of a size."""
         check_loss(self.loss, classes, targeted=bool(self.targeted or self.targets))
         check_fits(self.epsilon, self.norm, entries)
+
+    def ascend(self, model: Model, images: Tensor, labels: Tensor, generator: Generator) -> Tensor:
+        """Return images moved by one search, misclassified ones too, as training takes them.
+
+        Nothing is judged, and nothing is drawn but from the generator.
+        """
+        problem = Ascent(
+            model,
+            images.detach(),
+            labels,
+            norm=self.norm,
+            epsilon=self.epsilon,
+            loss=self.loss,
+            generator=generator,
+        )
+        self.search(problem)
+        return problem.images + problem.worst
 
     def __call__(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
         """Return images that are attacked, of the shape of those given."""

@@ -1,6 +1,5 @@
 """Attacks without projections: steps to the vertices of the ball that the gradient names."""
 
-import torch
 from torch import Tensor
 
 from xformopt.geometry import BALLS, steepest_of
@@ -47,8 +46,7 @@ def _step(problem: Problem, delta: Tensor, steps: int, lr: float) -> None:
         _, delta.grad = problem.ascent(delta)
         optimizer.step()
         problem.project_(delta)
-    with torch.no_grad():
-        problem.tried(delta)
+    problem.end(delta)
 
 
 fw_linf, fw_l2, fw_l1 = attacks(fw, "linf", "l2", "l1")

@@ -1,6 +1,5 @@
 """Attacks that follow the gradient by our own links: projected, signed, with momentum."""
 
-import torch
 from torch import Tensor
 from torch.optim import SGD
 
@@ -96,8 +95,7 @@ def climb(
     for _ in range(steps):
         _, delta.grad = problem.ascent(delta)
         optimizer.step()
-    with torch.no_grad():
-        problem.tried(delta)
+    problem.end(delta)
 
 
 def _onto_set(problem: Problem) -> list[Link]:

@@ -5,7 +5,7 @@ from torch import Generator, Tensor
 
 from xformopt.geometry import BALLS
 from xformopt.optim.batching import batch_shape, batched
-from xformopt.perturbations.losses import LOSSES
+from xformopt.perturbations.losses import LOSSES, Loss
 from xformopt.perturbations.modes import Model
 from xformopt.perturbations.starts import (
     uniform_like_l1_n_ball_,
@@ -36,7 +36,7 @@ class Problem:
         labels: their classes, `(N,)`.
         norm: a name of `xformopt.geometry.BALLS`.
         epsilon: the radius.
-        loss: what is made large, a name of `LOSSES`.
+        loss: what is made large, a name of `LOSSES` or such a function.
         targets: the classes that images are moved towards; None: away from their labels.
         targeted: whether only an image that is taken for its target is broken.
         generator: what numbers are drawn from.
@@ -50,15 +50,16 @@ class Problem:
         *,
         norm: str,
         epsilon: float,
-        loss: str,
-        targets: Tensor | None,
-        targeted: bool,
+        loss: str | Loss,
         generator: Generator,
+        targets: Tensor | None = None,
+        targeted: bool = False,
     ) -> None:
         """Take what is given; nothing was tried yet."""
         self.model, self.images, self.labels, self.targets = model, images, labels, targets
         self.norm, self.epsilon, self.generator = norm, epsilon, generator
-        self.loss, self.targeted = LOSSES[loss], targeted
+        self.loss = LOSSES[loss] if isinstance(loss, str) else loss
+        self.targeted = targeted
         self.low, self.high = -images, 1 - images
         self.worst = torch.zeros_like(images)
         self.losses = images.new_full((len(images),), -torch.inf, dtype=torch.float32)
@@ -71,6 +72,11 @@ class Problem:
         losses = self.loss(logits, self.labels, self.targets)
         self._keep(delta.detach(), logits.detach(), losses.detach())
         return losses
+
+    def end(self, delta: Tensor) -> None:
+        """Take the last point that a search comes to."""
+        with torch.no_grad():
+            self.tried(delta)
 
     def ascent(self, delta: Tensor) -> tuple[Tensor, Tensor]:
         """Return the same and its gradient."""
@@ -113,3 +119,19 @@ class Problem:
         self.worst = torch.where(wins.view(-1, 1, 1, 1), delta, self.worst)
         self.losses = torch.where(wins, losses, self.losses)
         self.broken = self.broken | broken
+
+
+class Ascent(Problem):
+    """The same for training, where no image is ever left out: the point that a search ends at.
+
+    Of a search without an end, it is that of the largest loss.
+    """
+
+    def end(self, delta: Tensor) -> None:
+        """Take the last point, without asking the model."""
+        self.worst = delta.detach()
+
+    def _keep(self, delta: Tensor, logits: Tensor, losses: Tensor) -> None:
+        wins = losses > self.losses
+        self.worst = torch.where(wins.view(-1, 1, 1, 1), delta, self.worst)
+        self.losses = torch.where(wins, losses, self.losses)

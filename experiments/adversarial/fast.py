@@ -1,0 +1,42 @@
+"""Training on images that a single random step moves."""
+
+from torch import Tensor
+
+from experiments import register
+from experiments.adversarial.contract import Trained
+from experiments.adversarial.madry import Madry
+from experiments.data.batches import Batch
+from xformopt.perturbations import pgd_linf
+
+REACH = 1.25
+"""The length of the step, in radii."""
+
+
+class Fast(Madry):
+    """Takes one step of the sign from a random start: δ = clip(u + α sign ∇ loss), α = 1.25 ε.
+
+    The step asks the network as it trains, so that batch norm goes by the batch and averages the
+    moments of both images. At each evaluation it is watched for catastrophic overfitting.
+
+    Args:
+        epsilon: the radius in l∞, as 0.03 or 8/255.
+        step_size: α; None: 1.25 epsilon.
+
+    Source: Wong et al. 2020, Fast is better than free: revisiting adversarial training, ICLR.
+    """
+
+    def __init__(self, epsilon: float | str = "8/255", step_size: float | None = None) -> None:
+        """Make the attack."""
+        at = pgd_linf(epsilon=epsilon).epsilon
+        size = REACH * at if step_size is None else step_size
+        super().__init__(pgd_linf(epsilon=at, steps=1, step_size=size))
+
+    def loss(self, trained: Trained, batch: Batch) -> Tensor:
+        """Return the loss on moved images."""
+        images, labels = batch
+        with self.clock:
+            moved = self.attack.ascend(trained.model, images, labels, trained.generator)
+        return trained.loss(trained.called, (moved, labels))
+
+
+register.adversarial(Fast, name="fast")
