@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -10,12 +11,21 @@ def main() -> int:
 
     A `kill` ends it as Ctrl-C does: with a summary, and the leaderboard of a sweep.
     """
+
+    def launched(arguments: Sequence[str]) -> int:
+        from experiments.cli.launch import launch
+
+        return launch(arguments)
+
+    return guarded(launched)
+
+
+def guarded(command: Callable[[Sequence[str]], int]) -> int:
+    """Return the exit status of a command, which a `kill` ends as Ctrl-C does."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        from experiments.cli.launch import launch
-
-        return launch(sys.argv[1:])
+        return command(sys.argv[1:])
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130

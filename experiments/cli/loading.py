@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from omegaconf import OmegaConf
 from torch import nn
 
-from experiments.cli.rerun import check_targets
+from experiments.cli.rerun import saved_config
 from experiments.cli.store import fill_store
-from experiments.run.build import network
+from experiments.run.anew import fill
+from experiments.run.build import judged
 from xformopt.refused import Refused
 
 
@@ -21,15 +20,11 @@ def load_model(folder: str | Path, weights: str = "best", trust: Sequence[str] =
         weights: `best`, `last`, or such with the name of an average, `best_ema`.
         trust: the packages that the config may name beside ours and torch's.
     """
-    from safetensors.torch import load_model as load
-
     file = Path(folder) / f"{weights}.safetensors"
     if not file.is_file():
         kept = ", ".join(sorted(path.stem for path in Path(folder).glob("*.safetensors")))
         raise Refused("weights", f"of those that are kept, {kept or 'none'}", weights)
     fill_store(trust)
-    saved: Any = OmegaConf.load(Path(folder) / "config.yaml")
-    check_targets(saved, Path(folder), trust)
-    model = network(saved)
-    load(model, str(file))
+    _, _, model = judged(saved_config("folder", Path(folder), trust))
+    fill(model, file)
     return model.eval()

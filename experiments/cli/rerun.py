@@ -24,7 +24,7 @@ def store_rerun(folder: Path, arguments: Sequence[str], trusted: Iterable[str]) 
 
     A group that the command chooses anew takes the place of what was saved.
     """
-    saved = _saved("rerun", folder, trusted)
+    saved = saved_config("rerun", folder, trusted)
     chosen = _chosen(arguments)
     if "task" in chosen:
         raise Refused("`task` sets data, model and trainer, which `rerun` takes from the run")
@@ -36,11 +36,11 @@ def store_rerun(folder: Path, arguments: Sequence[str], trusted: Iterable[str]) 
 
 def store_resume(folder: Path, trusted: Iterable[str]) -> str:
     """Put the config of a run that goes on into Hydra's store; return its name there."""
-    saved = _saved("resume", folder, trusted)
+    saved = saved_config("resume", folder, trusted)
     return _store(saved, {"run": {"dir": str(folder)}, "output_subdir": None})
 
 
-def _saved(word: str, folder: Path, trusted: Iterable[str]) -> DictConfig:
+def saved_config(word: str, folder: Path, trusted: Iterable[str]) -> DictConfig:
     """Return the config of a run, which names nothing that is not ours, torch's or trusted."""
     saved = OmegaConf.load(folder / "config.yaml")
     if not isinstance(saved, DictConfig):

@@ -34,6 +34,10 @@ class Condition(NamedTuple):
         """Return what it is called, with its level."""
         return f"{self.name} {self.level:.4g}"
 
+    def of(self, images: Images) -> Images:
+        """Return the images that are taken, in the place of those of a part."""
+        return images if self.images is None else self.images
+
     def batches(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Give images as they are changed, with their labels."""
         for number, (images, labels) in enumerate(batches):

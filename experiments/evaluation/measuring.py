@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from time import perf_counter
 from typing import Literal, NamedTuple
 
@@ -43,9 +44,16 @@ def measure(
     """Return the metrics of weights on a part, under a condition; the model evaluates already."""
     began = perf_counter()
     device = next(weights.model.parameters()).device
-    taken = images if condition.images is None else condition.images
+    taken = condition.of(images)
     batches = condition.batches(weights.model, in_order(taken, device, AT_A_TIME))
     metrics = {name: float(value) for name, value in evaluate(weights.model, batches).items()}
+    seconds = round(perf_counter() - began, 3)
+    asked = described(weights, split, images, condition)
+    return replace(asked, metrics=metrics, seconds=seconds)
+
+
+def described(weights: Weights, split: str, images: Images, condition: Condition) -> Evaluation:
+    """Return what would be measured, without metrics."""
     return Evaluation(
         weights=weights.which,
         average=weights.average,
@@ -54,9 +62,8 @@ def measure(
         name=condition.name,
         level=condition.level,
         settings=condition.settings,
-        count=len(taken),
-        metrics=metrics,
-        seconds=round(perf_counter() - began, 3),
+        count=len(condition.of(images)),
+        metrics={},
     )
 
 

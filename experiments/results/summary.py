@@ -44,6 +44,11 @@ class Summary:
     environment: dict[str, Any] = field(default_factory=dict)
     version: int = VERSION
 
+    @property
+    def title(self) -> str:
+        """Return task, model and optimizer, as pictures are titled."""
+        return " · ".join(filter(None, (self.task, self.model, self.optimizer)))
+
     def tested(self, figures: Mapping[str, float]) -> dict[str, float]:
         """Return those of some figures that are on the test part: each has one on the valid part.
 

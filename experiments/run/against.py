@@ -13,7 +13,7 @@ from experiments.run.scaling import taking_several
 from experiments.run.trainer import Trainer
 from xformopt.refused import Refused
 
-KEY = "trainer.adversarial"
+KEY, ATTACKING = "trainer.adversarial", "attack_seconds"
 
 
 def adversary(trainer: Trainer, data: Data | None, optimizer: Optimizer) -> Adversarial | None:
@@ -67,6 +67,3 @@ def remarks(parts: Parts) -> list[str]:
     spent = adversarial.clock.seconds()
     share = f"{spent:.1f} of {state.seconds:.1f} seconds of training, {spent / state.seconds:.0%}"
     return [*adversarial.remarks(), f"`{KEY}` took {share}"]
-
-
-ATTACKING = "attack_seconds"

@@ -156,13 +156,16 @@ def _batches(
     return Batches(data.train, trainer.size(), cfg.seed, device, augment, (rank(), ranks()))
 
 
-def network(cfg: DictConfig) -> nn.Module:
-    """Return the network that a config says, on the CPU, before any training; it has answered."""
+def judged(cfg: DictConfig) -> tuple[Task, Data | None, nn.Module]:
+    """Return the task that a config says, its data, and the network before any training.
+
+    They are on the CPU, and the network has answered.
+    """
     task = _task(cfg)
     data = _data(cfg, task)
     model, _ = _model(cfg, task, data)
     _check_answers(task, model, data)
-    return model
+    return task, data, model
 
 
 def _model(cfg: DictConfig, task: Task, data: Data | None) -> tuple[nn.Module, str]:

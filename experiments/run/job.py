@@ -110,7 +110,7 @@ def _described(parts: Parts, summary: Summary) -> Summary:
 def _run(parts: Parts, folder: RunFolder, summary: Summary) -> Run:
     return Run(
         name=parts.name,
-        title=" · ".join(filter(None, (parts.name, parts.model_name, summary.optimizer))),
+        title=summary.title,
         goal=parts.goal,
         metrics=parts.task.metrics,
         conditions=parts.robustness.labels,

@@ -1,0 +1,166 @@
+"""`python -m experiments.evaluate`: attacks and corruptions of the weights of finished runs."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra import compose, initialize_config_dir
+from hydra_zen import instantiate
+from omegaconf import DictConfig
+
+from experiments.cli.command import check_command, with_choices
+from experiments.cli.errors import failure
+from experiments.cli.groups import CONF
+from experiments.cli.launch import main_options
+from experiments.cli.rerun import saved_config
+from experiments.cli.store import fill_store
+from experiments.cli.table import shown
+from experiments.cli.words import taken
+from experiments.evaluation.robustness import CHOOSE, Robustness
+from experiments.observers.robustness import draw
+from experiments.results import evaluations
+from experiments.results.evaluations import Evaluation, flat
+from experiments.results.folder import CONFIG, RunFolder
+from experiments.results.summary import Summary
+from experiments.run.anew import Finished, judge_anew
+from experiments.run.build import judged
+from experiments.run.world import set_up
+from xformopt import text
+from xformopt.refused import Refused
+
+USAGE = """\
+python -m experiments.evaluate RUN_OR_SWEEP_FOLDER… 'eval.attacks=[NAME]' [eval.epsilon=[0,8/255]]
+
+Judges the last and the best weights of each run on test, and appends what is not on record to its
+`evaluations.jsonl`. Keys: those of `eval` that `python -m experiments --help` shows, and `device`,
+`threads`, `pictures`, `trust`."""
+
+
+class Command(NamedTuple):
+    """What is judged, under what, and whose packages a saved config may name."""
+
+    folders: tuple[Path, ...]
+    cfg: DictConfig
+    robustness: Robustness
+    trusted: tuple[str, ...]
+
+
+def evaluate(arguments: Sequence[str]) -> int:
+    """Judge the runs of a command line; return the exit status, which the worst decides."""
+    if {"--help", "-h"} & set(arguments):
+        print(USAGE)
+        return 0
+    try:
+        command = _command(arguments)
+    except Exception as error:
+        return _report(error)
+    status = 0
+    for folder in command.folders:
+        try:
+            _judge(folder, command)
+        except Exception as error:
+            status = max(status, _report(error, f"{shown(folder)}: "))
+    print(_table(command))
+    return status
+
+
+def _command(arguments: Sequence[str]) -> Command:
+    words = taken([a for a in arguments if "=" in a])
+    if words.rerun or words.resume:
+        raise Refused("`rerun` and `resume` are of `python -m experiments`: name a folder alone")
+    others = [a for a in arguments if "=" not in a]
+    flag = next((a for a in others if a.startswith("-")), None)
+    if flag:
+        raise Refused(f"`{flag}`: there is no such flag; `--help` says what there is")
+    folders = tuple(run for folder in others for run in _runs(Path(folder)))
+    if not folders:
+        raise Refused("at least one folder of a run or a sweep must be given; `--help` says how")
+    fill_store(words.trusted)
+    overrides = with_choices(words.others)
+    check_command(overrides)
+    cfg = _composed(overrides)
+    robustness = instantiate(cfg.eval)
+    if not robustness:
+        raise Refused(f"nothing is asked of the weights; {CHOOSE}")
+    if robustness.every is not None:
+        raise Refused("eval.every", "null of runs that are finished", robustness.every)
+    return Command(folders, cfg, robustness, words.trusted)
+
+
+def _composed(overrides: Sequence[str]) -> DictConfig:
+    version = {"version_base": "1.3"} if "version_base" in main_options() else {}
+    with initialize_config_dir(str(CONF), **version):
+        return compose("evaluate", overrides=[*overrides])
+
+
+def _runs(folder: Path) -> Iterator[Path]:
+    """Give the run of a folder, or those of the sweep that it holds."""
+    if (folder / CONFIG).is_file():
+        yield folder
+        return
+    found = sorted(path.parent for path in folder.glob(f"*/**/{CONFIG}"))
+    found = [path for path in found if path.name != ".hydra"]
+    if not found:
+        raise Refused(f"`{folder}` holds no run: a run has a `{CONFIG}`")
+    yield from sorted(found, key=lambda path: (len(path.name), path.name))
+
+
+def _judge(folder: Path, command: Command) -> None:
+    """Judge one run, and say what is found as it comes."""
+    notes: list[str] = []
+    with RunFolder(folder).held():
+        run = _finished(folder, command)
+        for one in judge_anew(run, command.robustness, notes):
+            print(f"{shown(folder)}  {_line(one)}", flush=True)
+        summary = RunFolder(folder).summary()
+        if command.cfg.pictures and summary.goal:
+            draw(folder, summary.title, summary.goal)
+    for note in notes:
+        print(f"note: {shown(folder)}: {note}", flush=True)
+
+
+def _finished(folder: Path, command: Command) -> Finished:
+    saved: Any = saved_config("folder", folder, command.trusted)
+    device = set_up(command.cfg.device, command.cfg.threads, saved.seed)
+    task, data, model = judged(saved)
+    if data is None:
+        raise Refused("the run is of a toy, which has no images to attack")
+    command.robustness.check(data)
+    trainer = instantiate(saved.trainer)
+    return Finished(folder, task, data.to(device), model.to(device), trainer, device)
+
+
+def _line(one: Evaluation) -> str:
+    weights = "_".join(filter(None, (one.weights, one.average)))
+    level = "" if one.kind == "clean" else f" {one.level:.4g}"
+    metrics = "  ".join(f"{name} {value:.4g}" for name, value in one.metrics.items())
+    return f"{weights}  {one.name}{level}  {metrics}  {one.seconds:.1f} s"
+
+
+def _table(command: Command) -> str:
+    """Return what the last weights of each run reach, a row a run."""
+    labels = command.robustness.labels
+    rows = []
+    for folder in command.folders:
+        summary = RunFolder(folder).summary()
+        rows.append(
+            [shown(folder), " ".join(summary.overrides), *_reached(folder, summary, labels)]
+        )
+    return text.as_markdown(["run", "set", *labels], rows, aligned=True)
+
+
+def _reached(folder: Path, summary: Summary, labels: Sequence[str]) -> list[str]:
+    if summary.goal is None:
+        return [""] * len(labels)
+    metric = summary.goal.name.removeprefix("valid_")
+    own = [one for one in evaluations.read(folder) if (one.weights, one.average) == ("last", "")]
+    figures = flat(own, metric)
+    values = [figures.get(f"test_{label}_{metric}") for label in labels]
+    return ["" if value is None else f"{value:.4g}" for value in values]
+
+
+def _report(error: Exception, where: str = "") -> int:
+    failed = failure(error)
+    print(f"error: {where}{failed.line}", file=sys.stderr)
+    return failed.status

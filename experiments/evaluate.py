@@ -1,0 +1,17 @@
+"""`python -m experiments.evaluate FOLDER…`: judge the weights of finished runs anew."""
+
+import sys
+from collections.abc import Sequence
+
+from experiments.__main__ import guarded
+
+
+def evaluate(arguments: Sequence[str]) -> int:
+    """Evaluate, which imports torch; return the exit status."""
+    from experiments.cli.evaluate import evaluate
+
+    return evaluate(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(evaluate))
