@@ -55,7 +55,7 @@ def defocus_blur(images: Tensor, radius: float, std: float) -> Tensor:
         for side in images.shape[2:]
     )
     planes = images.flatten(0, 1)[:, None, rows[:, None], columns]
-    return F.conv2d(planes, kernel[None, None]).view_as(images)
+    return F.conv2d(planes, kernel[None, None]).reshape(images.shape)
 
 
 def disk(radius: float, std: float) -> Tensor:

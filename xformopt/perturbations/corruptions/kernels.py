@@ -72,7 +72,7 @@ def zoomed(images: Tensor, factor: float) -> Tensor:
     sides = images.shape[2:]
     cut = [ceil(side / factor) for side in sides]
     large = _middle(images, cut)
-    target = [round(length * factor) for length in cut]
+    target = [int(length * factor + 0.5) for length in cut]
     large = F.interpolate(large, target, mode="bilinear", align_corners=True)
     return _middle(large, sides)
 

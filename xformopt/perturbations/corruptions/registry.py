@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from xformopt.perturbations.checks import check_pixels
-from xformopt.refused import Refused, RefusedType
+from xformopt.refused import Refused
 from xformopt.transforms.items import at_least_float32
 
 SEVERITIES = 5
@@ -54,12 +54,13 @@ class Corruption:
         Args:
             images: what is corrupted.
             severity: from 1 to 5.
-            generator: what numbers are drawn from, on the images' device; what draws none
-                needs none.
+            generator: what numbers are drawn from, on the images' device, where any are.
         """
-        self._check(images, severity, generator)
+        _check_severity(severity)
+        self._check_images(images)
+        self._check_generator(generator, images.device)
         drawn = (generator,) if self.draws else ()
-        given = images.to(at_least_float32(images.dtype))
+        given = images.to(at_least_float32(images.dtype)).contiguous()
         made = self.fn(given, *drawn, *self.constants(severity, images))
         return made.clamp(0, 1).to(images.dtype)
 
@@ -70,22 +71,20 @@ class Corruption:
         constants = self.tables[nearest][severity - 1]
         return constants if isinstance(constants, tuple) else (constants,)
 
-    def _check(self, images: Tensor, severity: int, generator: Generator | None) -> None:
-        if not isinstance(severity, int) or isinstance(severity, bool):
-            raise RefusedType("severity", f"an int from 1 to {SEVERITIES}", severity)
-        if not 1 <= severity <= SEVERITIES:
-            raise Refused("severity", f"an int from 1 to {SEVERITIES}", severity)
+    def _check_images(self, images: Tensor) -> None:
         check_pixels(images)
-        shape, name = tuple(images.shape), self.__name__
+        shape = tuple(images.shape)
         if min(shape[2:]) < SMALLEST:
-            says = f"`images` must have at least {SMALLEST} pixels a side, got shape {shape}"
+            says = f"`images` must have {SMALLEST} pixels a side or more, got shape {shape}"
             raise Refused("images", says=says)
         if self.needs_color and shape[1] != COLORS:
-            says = f"`images` of `{name}` must be in colour, {COLORS} channels, got {shape[1]}"
+            says = f"`images` of `{self.__name__}` must have {COLORS} channels, got shape {shape}"
             raise Refused("images", says=says)
-        if self.draws and (generator is None or generator.device.type != images.device.type):
+
+    def _check_generator(self, generator: Generator | None, device: torch.device) -> None:
+        if self.draws and (generator is None or generator.device.type != device.type):
             got = "None" if generator is None else f"one on {generator.device}"
-            says = f"`generator` of `{name}` must be a Generator on {images.device}, got {got}"
+            says = f"`generator` of `{self.__name__}` must be a Generator on {device}, got {got}"
             raise Refused("generator", says=says)
 
     def __reduce__(self) -> str:
@@ -95,6 +94,12 @@ class Corruption:
     def __repr__(self) -> str:
         """Show the name and where it comes from."""
         return f"<corruption {self.__name__} of {self.__module__}>"
+
+
+def _check_severity(severity: int) -> None:
+    known = range(1, SEVERITIES + 1)
+    if not isinstance(severity, int) or isinstance(severity, bool) or severity not in known:
+        raise Refused("severity", f"an int from 1 to {SEVERITIES}", severity)
 
 
 def corruption(
