@@ -54,8 +54,9 @@ def defocus_blur(images: Tensor, radius: float, std: float) -> Tensor:
         within(torch.arange(-reach, side + reach, device=images.device), side, "mirror")
         for side in images.shape[2:]
     )
-    planes = images.flatten(0, 1)[:, None, rows[:, None], columns]
-    return F.conv2d(planes, kernel[None, None]).reshape(images.shape)
+    planes = images.flatten(0, 1)[None, :, rows[:, None], columns]
+    kernels = kernel.expand(planes.shape[1], 1, -1, -1)
+    return F.conv2d(planes, kernels, groups=len(kernels)).reshape(images.shape)
 
 
 def disk(radius: float, std: float) -> Tensor:

@@ -61,7 +61,8 @@ class Corruption:
         self._check_generator(generator, images.device)
         drawn = (generator,) if self.draws else ()
         given = images.to(at_least_float32(images.dtype)).contiguous()
-        made = self.fn(given, *drawn, *self.constants(severity, images))
+        constants = self.constants(severity, images)
+        made = self.fn(given, *drawn, *constants) if images.numel() else given
         return made.clamp(0, 1).to(images.dtype)
 
     def constants(self, severity: int, images: Tensor) -> tuple[Any, ...]:
