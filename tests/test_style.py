@@ -74,9 +74,11 @@ for sys.argv in {}:
 def test_the_readme_examples_run(tmp_path: Path):
     """The Python blocks of the README, as files of their own; under Hydra 1.4 as it says there."""
     blocks = (ROOT / "README.md").read_text().split("```python\n")[1:]
-    first, attack, recipe, routes, second, kit, third = (b.split("```")[0] for b in blocks)
+    blocks = [b.split("```")[0] for b in blocks]
+    first, attack, corrupt, recipe, routes, second, kit, third = blocks
     (tmp_path / "example.py").write_text(first + "print(len(optimizer.transforms))\n")
     (tmp_path / "attack.py").write_text(attack + "print(robust <= 1)\n")
+    (tmp_path / "corrupt.py").write_text(corrupt + "print(len(corrupted))\n")
     (tmp_path / "recipe.py").write_text(recipe + "print(*optimizer.transforms)\n")
     (tmp_path / "routes.py").write_text(routes.replace("print(", "print(len(optimizer.routes), "))
     (tmp_path / "shrink.py").write_text(second + "print(shrink(by=0.5))\n")
@@ -88,6 +90,7 @@ def test_the_readme_examples_run(tmp_path: Path):
             (["app.py", *overrides], "ParamTransformingOptimizer [Adam](\ntop_q: top_q(q=0.3"),
             (["example.py"], "3"),
             (["attack.py"], "tensor(True)"),
+            (["corrupt.py"], "17"),
             (["recipe.py"], "lion_mix sign weight_decay"),
             (["routes.py"], "3 route"),
             (["shrink.py"], "shrink(by=0.5)"),

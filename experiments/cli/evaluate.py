@@ -23,6 +23,7 @@ from experiments.results import evaluations
 from experiments.results.evaluations import Evaluation, flat
 from experiments.results.folder import CONFIG, RunFolder
 from experiments.results.summary import Summary
+from experiments.results.swept import varied
 from experiments.run.anew import Finished, judge_anew
 from experiments.run.build import judged
 from experiments.run.world import set_up
@@ -55,13 +56,14 @@ def evaluate(arguments: Sequence[str]) -> int:
         command = _command(arguments)
     except Exception as error:
         return _report(error)
-    status = 0
+    status, labels = 0, dict[str, None]()
     for folder in command.folders:
         try:
-            _judge(folder, command)
+            labels |= dict.fromkeys(_judge(folder, command))
         except Exception as error:
             status = max(status, _report(error, f"{shown(folder)}: "))
-    print(_table(command))
+    if labels:
+        print(_table(command.folders, list(labels)))
     return status
 
 
@@ -106,8 +108,8 @@ def _runs(folder: Path) -> Iterator[Path]:
     yield from sorted(found, key=lambda path: (len(path.name), path.name))
 
 
-def _judge(folder: Path, command: Command) -> None:
-    """Judge one run, and say what is found as it comes."""
+def _judge(folder: Path, command: Command) -> Sequence[str]:
+    """Judge one run, and say what is found as it comes; return what its figures are called by."""
     notes: list[str] = []
     with RunFolder(folder).held():
         run = _finished(folder, command)
@@ -118,6 +120,7 @@ def _judge(folder: Path, command: Command) -> None:
             draw(folder, summary.title, summary.goal)
     for note in notes:
         print(f"note: {shown(folder)}: {note}", flush=True)
+    return command.robustness.labels(run.data)
 
 
 def _finished(folder: Path, command: Command) -> Finished:
@@ -138,15 +141,14 @@ def _line(one: Evaluation) -> str:
     return f"{weights}  {one.name}{level}  {metrics}  {one.seconds:.1f} s"
 
 
-def _table(command: Command) -> str:
-    """Return what the last weights of each run reach, a row a run."""
-    labels = command.robustness.labels
-    rows = []
-    for folder in command.folders:
-        summary = RunFolder(folder).summary()
-        rows.append(
-            [shown(folder), " ".join(summary.overrides), *_reached(folder, summary, labels)]
-        )
+def _table(folders: Sequence[Path], labels: Sequence[str]) -> str:
+    """Return what the last weights of each run reach, a row a run, of which one is told apart."""
+    summaries = [RunFolder(folder).summary() for folder in folders]
+    swept = varied([summary.overrides for summary in summaries])
+    rows = [
+        [shown(folder), words, *_reached(folder, summary, labels)]
+        for folder, summary, words in zip(folders, summaries, swept, strict=True)
+    ]
     return text.as_markdown(["run", "set", *labels], rows, aligned=True)
 
 

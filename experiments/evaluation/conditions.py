@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from experiments.data.batches import Batch
 from experiments.data.contract import Images
-from xformopt.perturbations import Attack
+from experiments.data.draws import generator
+from xformopt.perturbations import CORRUPTIONS, Attack
 from xformopt.perturbations.worst import WorstOf
 
 Change = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
@@ -55,3 +56,18 @@ def attacked(name: str, attack: Attack | WorstOf, epsilon: float | str) -> Condi
         return at(model, images, labels)
 
     return Condition("attack", name, at.epsilon, dict(attack.settings), change)
+
+
+def corrupted(name: str, severity: int) -> Condition:
+    """Return the condition of a C-like corruption, which draws the same in each run."""
+
+    def change(model: nn.Module, images: Tensor, labels: Tensor, number: int) -> Tensor:
+        drawn = generator(0, name, severity, number, device=images.device)
+        return CORRUPTIONS[name](images, severity, drawn)
+
+    return Condition("corruption", name, severity, {}, change)
+
+
+def of_files(name: str, severity: int, images: Images, folder: str) -> Condition:
+    """Return the condition of images that were corrupted by others, and lie in files."""
+    return Condition("corruption", name, severity, {"files": folder}, CLEAN.change, images)

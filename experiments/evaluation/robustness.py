@@ -11,6 +11,7 @@ from hydra_zen import store
 from experiments.data.contract import Data, Images
 from experiments.data.draws import generator
 from experiments.evaluation.conditions import CLEAN, Condition, attacked
+from experiments.evaluation.corruptions import Corruptions
 from experiments.results.evaluations import CORRUPTED, label_of
 from xformopt.perturbations import Attack, worst_of
 from xformopt.perturbations.making import EPSILON
@@ -31,6 +32,9 @@ class Robustness:
     Args:
         attacks: those on each image, by name.
         epsilon: the radii at which each attacks, as 0.03 or 8/255; null: each its own.
+        corruptions: true for all C-like corruptions that act on such images, or their names.
+        severities: those of the corruptions, from 1 to 5; null: all.
+        files: a folder of corrupted test images, as those of CIFAR-10-C, in the place of ours.
         worst_of: whether the attacks count as one, each on what those before it have left.
         every: at so many evaluations in training, and at the last, valid is attacked too; null: at
             none. The last and the best weights are judged on test at the end, always.
@@ -40,6 +44,9 @@ class Robustness:
     attacks: Mapping[str, Attack] = field(default_factory=dict)
     epsilon: Radius | Sequence[Radius] | None = None
     worst_of: bool = False
+    corruptions: bool | Sequence[str] = False
+    severities: Sequence[int] | None = None
+    files: str | None = None
     every: int | None = None
     subset: int | None = None
 
@@ -49,9 +56,11 @@ class Robustness:
         check_count("subset", self.subset, optional=True)
         if not isinstance(self.worst_of, bool):
             raise Refused("worst_of", "true or false", self.worst_of)
+        self._corruptions()
         for key in ("every", "subset"):
             if not self and getattr(self, key) is not None:
-                raise Refused(key, "null where nothing attacks", getattr(self, key), CHOOSE)
+                rule = "null without attacks or corruptions"
+                raise Refused(key, rule, getattr(self, key), CHOOSE)
         if not self.attacks and (self.epsilon is not None or self.worst_of):
             key = "worst_of" if self.epsilon is None else "epsilon"
             rule = "false" if self.epsilon is None else "null"
@@ -62,17 +71,21 @@ class Robustness:
         if self.worst_of and len(norms) > 1:
             rule = "false for attacks in several norms, whose radii differ"
             raise Refused("worst_of", rule, self.worst_of)
-        list(self.conditions())  # which refuses what is no radius
+        list(self._attacks())  # which refuses what is no radius
 
     def __bool__(self) -> bool:
         """Whether anything is asked."""
-        return bool(self.attacks)
+        return bool(self.attacks or self.corruptions)
 
-    def conditions(self) -> Iterator[Condition]:
-        """Give what the weights are judged under: clean images first."""
-        if not self:
-            return
-        yield CLEAN
+    def conditions(self, data: Data, split: str = "test") -> Iterator[Condition]:
+        """Give what the weights are judged under on a part of the data: clean images first."""
+        if self:
+            yield CLEAN
+            yield from self._attacks()
+            for one in self._corruptions().conditions(data, split):
+                yield one._replace(images=one.images and self.part(one.images))
+
+    def _attacks(self) -> Iterator[Condition]:
         attackers: Mapping[str, Any] = self.attacks
         if self.worst_of:
             attackers = {WORST: worst_of([*self.attacks.values()])}
@@ -80,10 +93,10 @@ class Robustness:
             for epsilon in self._radii(attack):
                 yield attacked(name, attack, epsilon)
 
-    @property
-    def labels(self) -> tuple[str, ...]:
+    def labels(self, data: Data | None) -> tuple[str, ...]:
         """Return what the figures under each condition are called by."""
-        found = [label_of(one.kind, one.name, one.level) for one in self.conditions()]
+        conditions = self.conditions(data) if data else ()
+        found = [label_of(one.kind, one.name, one.level) for one in conditions]
         corrupted = [CORRUPTED] if any(label.startswith(CORRUPTED) for label in found) else []
         return tuple(dict.fromkeys([*found, *corrupted]))
 
@@ -92,8 +105,10 @@ class Robustness:
         if data is None:
             if self:
                 rule = "[] for a task that reads no data, whose inputs are its parameters"
-                raise Refused("attacks", rule, [*self.attacks])
+                key = "attacks" if self.attacks else "corruptions"
+                raise Refused(key, rule, [*self.attacks] or self.corruptions)
             return
+        list(self.conditions(data))  # which reads the files, and refuses other images
         for name, attack in self.attacks.items():
             for epsilon in self._radii(attack):
                 with _standing_in(name):
@@ -105,6 +120,9 @@ class Robustness:
             return images
         drawn = torch.randperm(len(images), generator=generator(0, "eval.subset"))
         return images.part(drawn[: self.subset].sort().values.to(images.labels.device))
+
+    def _corruptions(self) -> Corruptions:
+        return Corruptions(self.corruptions, self.severities, self.files)
 
     def _radii(self, attack: Attack) -> Sequence[Radius]:
         if self.epsilon is None:

@@ -53,7 +53,7 @@ def judge_anew(run: Finished, robustness: Robustness, notes: list[str]) -> Itera
     for kept in files:
         weights = Weights(run.model, kept.which, kept.average)
         fill(run.model, kept.file)
-        for condition in robustness.conditions():
+        for condition in robustness.conditions(run.data):
             asked = described(weights, "test", test, condition)
             if asked.key in done:
                 continue

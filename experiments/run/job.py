@@ -113,7 +113,7 @@ def _run(parts: Parts, folder: RunFolder, summary: Summary) -> Run:
         title=summary.title,
         goal=parts.goal,
         metrics=parts.task.metrics,
-        conditions=parts.robustness.labels,
+        conditions=parts.robustness.labels(parts.data),
         begin=parts.state.step,
         steps=parts.length.steps,
         batch=parts.batches.size if parts.batches else 0,

@@ -46,7 +46,7 @@ def _of_robustness(robustness: Robustness, data: Data | None) -> dict[str, Obser
     if not (robustness and data):
         return {}
     found: dict[str, Observer] = {"robustness": RobustnessCurves()}
-    attacks = [one for one in robustness.conditions() if one.kind == "attack"]
+    attacks = [one for one in robustness.conditions(data) if one.kind == "attack"]
     if attacks:
         largest = max(attacks, key=lambda one: one.level)
         test = robustness.part(data.test)

@@ -32,7 +32,7 @@ def reached(parts: Parts, folder: RunFolder) -> dict[str, Any]:
         kept = _tested(parts, with_weights(plain, best.weights)) | figures_of(parts, found)
     return {
         "target": state.target,
-        "conditions": parts.robustness.labels,
+        "conditions": parts.robustness.labels(parts.data),
         "final": {"step": last.step, **last.metrics, **final},
         "best": {"step": best.step, **best.metrics, **kept},
         "notes": notes,

@@ -27,7 +27,7 @@ def evaluations(
     for average, model in judged:
         weights = Weights(model, which, average)
         with evaluating(model), precision(parts.trainer, parts.device):
-            for condition in parts.robustness.conditions():
+            for condition in parts.robustness.conditions(parts.data, split):
                 with noting(notes, condition):
                     found.append(measure(parts.task.evaluate, weights, split, images, condition))
                 if folder:

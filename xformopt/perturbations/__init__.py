@@ -5,6 +5,7 @@ from xformopt.perturbations.apgd import apgd_l2, apgd_linf
 from xformopt.perturbations.ascent import gradient_ascent, random_restart
 from xformopt.perturbations.attack import Attack
 from xformopt.perturbations.checks import AttackWarning, remarks
+from xformopt.perturbations.corruptions import CORRUPTIONS, Corruption, corruption
 from xformopt.perturbations.frank_wolfe import fw_l1, fw_l2, fw_linf, fw_nuclear
 from xformopt.perturbations.making import ATTACKS, Maker, attack, attacks
 from xformopt.perturbations.modes import evaluating, freeze, frozen, negate
@@ -19,15 +20,18 @@ from xformopt.perturbations.worst import worst_of
 
 __all__ = [
     "ATTACKS",
+    "CORRUPTIONS",
     "AdditivePerturbation",
     "Attack",
     "AttackWarning",
+    "Corruption",
     "Maker",
     "PerturbationModel",
     "apgd_l2",
     "apgd_linf",
     "attack",
     "attacks",
+    "corruption",
     "evaluating",
     "fgsm",
     "freeze",

@@ -56,23 +56,27 @@ def check_fits(epsilon: float, norm: str, entries: int) -> None:
 
 
 def check_images(images: Tensor, labels: Tensor, norm: str, epsilon: float) -> None:
-    """Refuse images that do not lie in [0, 1], and a ball that all such images lie in."""
+    """Refuse what are no images or labels of them, and a ball that all images lie in."""
+    check_pixels(images)
+    is_tensor = isinstance(labels, Tensor)
+    if not is_tensor or labels.shape != images.shape[:1] or labels.dtype != torch.int64:
+        got = f"{labels.dtype} of shape {tuple(labels.shape)}" if is_tensor else labels
+        raise Refused(f"`labels` must be int64, a class an image, ({len(images)},), got {got}")
+    if len(images):
+        check_fits(epsilon, norm, images[0].numel())
+
+
+def check_pixels(images: Tensor) -> None:
+    """Refuse what are no images, `(N, C, H, W)`, in [0, 1].
+
+    >>> check_pixels(torch.rand(2, 3, 8, 8))
+    """
     if not images.is_floating_point() or images.ndim != 4:
         got = f"{images.dtype} of shape {tuple(images.shape)}"
         raise Refused(f"`images` must be floating, (N, C, H, W), in [0, 1], got {got}")
-    if (
-        not isinstance(labels, Tensor)
-        or labels.shape != images.shape[:1]
-        or labels.dtype != torch.int64
-    ):
-        is_tensor = isinstance(labels, Tensor)
-        got = f"{labels.dtype} of shape {tuple(labels.shape)}" if is_tensor else labels
-        raise Refused(f"`labels` must be int64, a class an image, ({len(images)},), got {got}")
-    low, high = images.aminmax() if len(images) else (0, 1)
+    low, high = images.aminmax() if images.numel() else (0, 1)
     if not (low >= 0 and high <= 1):
         raise Refused(f"`images` must lie in [0, 1], got entries from {low:g} to {high:g}")
-    if len(images):
-        check_fits(epsilon, norm, images[0].numel())
 
 
 @torch.no_grad()

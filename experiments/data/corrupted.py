@@ -1,0 +1,51 @@
+"""Corrupted test images of others, as CIFAR-10-C has them: a file a corruption, and the labels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from experiments.data.contract import Data, Images
+from xformopt.refused import Refused
+
+LABELS, SEVERITIES = "labels", 5
+
+
+def names_of(folder: Path) -> list[str]:
+    """Return the corruptions that a folder has, by the names of its files."""
+    if not (folder / f"{LABELS}.npy").is_file():
+        rule = f"a folder with `{LABELS}.npy` beside a file of images for each corruption"
+        raise Refused("files", rule, str(folder))
+    return sorted(path.stem for path in folder.glob("*.npy") if path.stem != LABELS)
+
+
+def corrupted_images(folder: Path, name: str, data: Data) -> Sequence[Images]:
+    """Return the images of each severity: uint8, `(5 N, H, W, C)`, the least severe first.
+
+    They must have the shape and the classes of the data.
+
+    Source: Hendrycks & Dietterich 2019, Benchmarking neural network robustness to common
+    corruptions and perturbations, ICLR.
+    """
+    pixels, labels = (_array(folder / f"{key}.npy") for key in (name, LABELS))
+    of = f"`{folder / f'{name}.npy'}`"
+    channels, height, width = data.shape
+    shape = (height, width, channels)
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != shape or len(pixels) % SEVERITIES:
+        wanted = f"uint8 of shape (N, {', '.join(map(str, shape))}), {SEVERITIES} severities in N"
+        raise Refused(f"{of} must be {wanted}, got {pixels.dtype} of shape {pixels.shape}")
+    if labels.shape != pixels.shape[:1] or not 0 <= labels.min() <= labels.max() < data.classes:
+        got = f"{labels.shape[0]} from {labels.min()} to {labels.max()}"
+        raise Refused(f"{of} must have a label below {data.classes} for each image, got {got}")
+    held = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+    classes = torch.from_numpy(labels.astype(np.int64))
+    parts = [torch.arange(len(held)).chunk(SEVERITIES)[i] for i in range(SEVERITIES)]
+    return [Images(held[part], classes[part]) for part in parts]
+
+
+def _array(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise Refused(f"`{path}` must be a file of an array, as `numpy.save` writes") from error

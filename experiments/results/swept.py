@@ -1,0 +1,45 @@
+"""In which settings the runs of a sweep differ."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+
+def settings(overrides: Sequence[str]) -> dict[str, str]:
+    """Return what a command set, by key.
+
+    >>> settings(["optim=lion", "+optim/transforms=clip_norm"])
+    {'optim': 'lion', 'optim/transforms': 'clip_norm'}
+    """
+    cut = (override.lstrip("+").partition("=") for override in overrides)
+    return {key: value for key, _, value in cut}
+
+
+def swept(jobs: Sequence[Sequence[str]]) -> list[dict[str, str]]:
+    """Return what each job sets that another sets otherwise, or not at all.
+
+    >>> swept([["lr=1", "seed=0"], ["lr=2", "seed=0"]])
+    [{'lr': '1'}, {'lr': '2'}]
+    """
+    held = [settings(job) for job in jobs]
+    keys = dict.fromkeys(key for one in held for key in one)
+    keys = [key for key in keys if len({one.get(key) for one in held}) > 1]
+    return [{key: one[key] for key in keys if key in one} for one in held]
+
+
+def varied(jobs: Sequence[Sequence[str]]) -> list[str]:
+    """Return the same as words of a command line."""
+    return [" ".join(f"{k}={v}" for k, v in one.items()) for one in swept(jobs)]
+
+
+def as_value(text: str) -> Any:
+    """Return a number, truth or null where a text is one.
+
+    >>> as_value("1e-3"), as_value("lion"), as_value("null")
+    (0.001, 'lion', None)
+    """
+    try:
+        return float(text) if "e" in text.lower() else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError):
+        return text
