@@ -96,6 +96,15 @@ def standing_in(part: str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def under(prefix: str) -> Iterator[None]:
+    """Say of what is refused within, of which key it is: `prefix.path`."""
+    try:
+        yield
+    except Refused as error:
+        raise error.under(prefix) from None
+
+
 def dotted(*names: str) -> str:
     """Return the names that are given as one key.
 

@@ -47,6 +47,10 @@ class Adversarial:
         """Return what should be known of how training went."""
         return []
 
+    def __repr__(self) -> str:
+        """Show what it is called."""
+        return type(self).__name__.lower()
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds of it."""
         return {"seconds": self.clock.seconds()}

@@ -20,7 +20,7 @@ from experiments.cli.words import taken
 from experiments.evaluation.robustness import CHOOSE, Robustness
 from experiments.observers.robustness import draw
 from experiments.results import evaluations
-from experiments.results.evaluations import Evaluation, flat
+from experiments.results.evaluations import CORRUPTED, Evaluation, flat
 from experiments.results.folder import CONFIG, RunFolder
 from experiments.results.summary import Summary
 from experiments.results.swept import varied
@@ -28,7 +28,7 @@ from experiments.run.anew import Finished, judge_anew
 from experiments.run.build import judged
 from experiments.run.world import set_up
 from xformopt import text
-from xformopt.refused import Refused
+from xformopt.refused import Refused, under
 
 USAGE = """\
 python -m experiments.evaluate RUN_OR_SWEEP_FOLDER… 'eval.attacks=[NAME]' [eval.epsilon=[0,8/255]]
@@ -129,7 +129,8 @@ def _finished(folder: Path, command: Command) -> Finished:
     task, data, model = judged(saved)
     if data is None:
         raise Refused("the run is of a toy, which has no images to attack")
-    command.robustness.check(data)
+    with under("eval"):
+        command.robustness.check(data)
     trainer = instantiate(saved.trainer)
     return Finished(folder, task, data.to(device), model.to(device), trainer, device)
 
@@ -144,6 +145,7 @@ def _line(one: Evaluation) -> str:
 def _table(folders: Sequence[Path], labels: Sequence[str]) -> str:
     """Return what the last weights of each run reach, a row a run, of which one is told apart."""
     summaries = [RunFolder(folder).summary() for folder in folders]
+    labels = [label for label in labels if not label.startswith(f"{CORRUPTED}_")]
     swept = varied([summary.overrides for summary in summaries])
     rows = [
         [shown(folder), words, *_reached(folder, summary, labels)]

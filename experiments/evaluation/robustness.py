@@ -1,7 +1,6 @@
 """How robust weights are found to be: what is asked of them, in every run or of finished ones."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -15,7 +14,7 @@ from experiments.evaluation.corruptions import Corruptions
 from experiments.results.evaluations import CORRUPTED, label_of
 from xformopt.perturbations import Attack, worst_of
 from xformopt.perturbations.making import EPSILON
-from xformopt.refused import Refused, check_count
+from xformopt.refused import Refused, check_count, under
 
 WORST = "worst_of"
 """What several attacks are called that count as one."""
@@ -104,14 +103,14 @@ class Robustness:
         """Refuse an attack that does not fit the data."""
         if data is None:
             if self:
-                rule = "[] for a task that reads no data, whose inputs are its parameters"
-                key = "attacks" if self.attacks else "corruptions"
+                key, empty = ("attacks", "[]") if self.attacks else ("corruptions", "false")
+                rule = f"{empty} for a task that reads no data, whose inputs are its parameters"
                 raise Refused(key, rule, [*self.attacks] or self.corruptions)
             return
         list(self.conditions(data))  # which reads the files, and refuses other images
         for name, attack in self.attacks.items():
             for epsilon in self._radii(attack):
-                with _standing_in(name):
+                with under(f"attacks.{name}"):
                     attack.at(epsilon).check(data.classes, data.shape.numel())
 
     def part(self, images: Images) -> Images:
@@ -138,15 +137,6 @@ class Robustness:
         if self.epsilon is not None and attack.epsilon != EPSILON[attack.norm]:
             rule = "left out beside `eval.epsilon`, which sets the radii of all"
             raise Refused(f"attacks.{name}.epsilon", rule, attack.epsilon)
-
-
-@contextmanager
-def _standing_in(name: str) -> Iterator[None]:
-    """Say of what is refused within which attack it is of."""
-    try:
-        yield
-    except Refused as error:
-        raise error.under(f"eval.attacks.{name}") from None
 
 
 ALL = {"_target_": f"{Robustness.__module__}.{Robustness.__qualname__}", "_convert_": "all"} | {

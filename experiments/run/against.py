@@ -11,7 +11,7 @@ from experiments.data.draws import generator
 from experiments.run.parts import Parts
 from experiments.run.scaling import taking_several
 from experiments.run.trainer import Trainer
-from xformopt.refused import Refused
+from xformopt.refused import Refused, under
 
 KEY, ATTACKING = "trainer.adversarial", "attack_seconds"
 
@@ -21,10 +21,8 @@ def adversary(trainer: Trainer, data: Data | None, optimizer: Optimizer) -> Adve
     adversarial = trainer.adversarial
     if not (isinstance(adversarial, Adversarial) and data):
         return None
-    try:
+    with under(KEY):
         adversarial.check(data)
-    except Refused as error:
-        raise error.under(KEY) from None
     several = taking_several(optimizer)
     if several and trainer.replays > 1:
         rule = (

@@ -33,7 +33,7 @@ from experiments.run.world import set_up, without_trace
 from experiments.tasks.contract import Task, WithoutData
 from xformopt.making import make_optimizer
 from xformopt.optim import RoutedOptimizer, averages
-from xformopt.refused import Refused, dotted
+from xformopt.refused import Refused, dotted, under
 
 
 def build(cfg: DictConfig) -> Parts:
@@ -136,11 +136,8 @@ def _data(cfg: DictConfig, task: Task) -> Data | None:
 def _robustness(cfg: DictConfig, data: Data | None) -> Robustness:
     """Return what the weights are judged under beside clean images, as the data allow."""
     robustness: Robustness = instantiate(cfg.eval)
-    try:
+    with under("eval"):
         robustness.check(data)
-    except Refused as error:
-        error.add_note("full_key: eval")
-        raise
     return robustness
 
 

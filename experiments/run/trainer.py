@@ -13,7 +13,7 @@ from experiments.results.metric import Metric
 from experiments.run.checkpoint import Every
 from experiments.run.ranks import Strategy
 from xformopt.perturbations import Attack
-from xformopt.refused import Refused, check_count
+from xformopt.refused import Refused, check_count, under
 
 Precision = Literal["fp32", "bf16", "fp16"]
 COUNTS = ("epochs", "steps", "eval_every")
@@ -117,7 +117,8 @@ class Trainer:
 
     def _check_adversarial(self) -> None:
         if isinstance(self.adversarial, Attack):
-            object.__setattr__(self, "adversarial", Madry(self.adversarial))
+            with under("adversarial"):
+                object.__setattr__(self, "adversarial", Madry(self.adversarial))
         if not isinstance(self.adversarial, Adversarial | None):
             raise Refused("adversarial", "an attack, or another way to train", self.adversarial)
         if self.replays > 1:

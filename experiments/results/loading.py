@@ -1,0 +1,122 @@
+"""Runs that have ended, as tables: a row a run, a row an evaluation, or arrays over settings."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.results import evaluations
+from experiments.results import summary as summaries
+from experiments.results.evaluations import Evaluation
+from experiments.results.swept import as_value, swept
+from xformopt.refused import Refused
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+NEEDS = "`pip install 'xformopt[results]'` brings pandas and xarray"
+
+
+@dataclass(frozen=True)
+class Results:
+    """The runs of some folders, in order of their names."""
+
+    folders: Sequence[Path]
+
+    @cached_property
+    def settings(self) -> list[dict[str, Any]]:
+        """Return of each run its seed, and what it sets that another sets otherwise."""
+        found = swept([summary.overrides for summary in self.summaries])
+        own = [{k: as_value(v) for k, v in one.items() if k != "seed"} for one in found]
+        return [{**one, "seed": s.seed} for one, s in zip(own, self.summaries, strict=True)]
+
+    @cached_property
+    def summaries(self) -> list[summaries.Summary]:
+        """Return what each run reached."""
+        return [summaries.read(folder / summaries.NAME) for folder in self.folders]
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return a row a run: its settings, its final figures, and those of its best weights."""
+        pandas = _module("pandas")
+        rows = []
+        for folder, held, run in zip(self.folders, self.settings, self.summaries, strict=True):
+            best = {f"best_{name}": value for name, value in run.best.items()}
+            about = {"status": run.status, "seconds": run.seconds, "parameters": run.parameters}
+            rows.append({**held, **about, **run.final, **best, "folder": str(folder)})
+        return pandas.DataFrame(rows)
+
+    def evaluations(self) -> "pd.DataFrame":
+        """Return a row an evaluation under attacks and corruptions, with the run's settings.
+
+        Of what was measured twice, with other settings of an attack, the newest is taken.
+        """
+        pandas = _module("pandas")
+        rows = []
+        for folder, held in zip(self.folders, self.settings, strict=True):
+            found = {_place(one): one for one in evaluations.read(folder)}
+            for one in found.values():
+                own = {k: v for k, v in asdict(one).items() if k not in ("metrics", "settings")}
+                rows.append({**held, **own, **one.metrics, "folder": str(folder)})
+        return pandas.DataFrame(rows)
+
+    def to_xarray(self) -> "xr.Dataset":
+        """Return arrays over the settings that differ, which are coordinates.
+
+        Final figures have a value for each; metrics under attacks, `attack_accuracy`, one for each
+        weights, attack and epsilon; those on corrupted images, `corruption_accuracy`, for each
+        weights, corruption and severity. What was not run is NaN.
+        """
+        xarray = _module("xarray")
+        keys = list(dict.fromkeys(key for held in self.settings for key in held))
+        runs = self.to_pandas().drop(columns=["status", "folder"])
+        held = [_arrays(runs, keys)]
+        found = self.evaluations()
+        for kind, level in {"attack": "epsilon", "corruption": "severity"}.items():
+            own = found[(found.kind == kind) & (found.average == "")] if len(found) else found
+            if len(own):
+                own = own.rename(columns={"name": kind, "level": level})
+                left = [*keys, "weights", kind, level]
+                dropped = ["average", "split", "kind", "count", "seconds", "folder"]
+                arrays = _arrays(own.drop(columns=dropped), left)
+                names = {str(name): f"{kind}_{name}" for name in arrays}
+                held.append(arrays.rename(names))
+        return xarray.merge(held, join="outer")
+
+
+def load(*folders: str | Path) -> Results:
+    """Return the runs in some folders, each that of a run or of a sweep.
+
+    Raises:
+        Refused: where a folder holds no run, or pandas and xarray are missing.
+    """
+    found = [run for folder in folders for run in _runs(Path(folder))]
+    return Results(sorted(found, key=lambda run: (len(run.name), run.name)))
+
+
+def _runs(folder: Path) -> list[Path]:
+    found = [path.parent for path in folder.rglob(summaries.NAME)]
+    if not found:
+        raise Refused(f"`{folder}` holds no run: a run has a `{summaries.NAME}`")
+    return found
+
+
+def _place(one: Evaluation) -> tuple[Any, ...]:
+    return one.weights, one.average, one.split, one.kind, one.name, one.level
+
+
+def _arrays(table: "pd.DataFrame", keys: Sequence[str]) -> "xr.Dataset":
+    """Return an array a column, over keys by which rows are told apart."""
+    again = table[table.duplicated(list(keys))]
+    if len(again):
+        same = ", ".join(f"{key}={again.iloc[0][key]}" for key in keys)
+        raise Refused(f"two runs have the same settings, {same}: load one of them alone")
+    return table.set_index(list(keys)).to_xarray()
+
+
+def _module(name: str) -> Any:
+    try:
+        return __import__(name)
+    except ModuleNotFoundError as error:
+        raise Refused(f"`{name}` is not installed: {NEEDS}") from error
