@@ -16,6 +16,8 @@ MANY = (CHAIN, *register.MANY)
 """The groups of which several options may be chosen, in a list."""
 MAY_BE_NULL = ("data", "model")
 """The groups of which nothing need be chosen."""
+NONE = ("trainer/adversarial",)
+"""The groups of which null chooses nothing, beside those whose options are chosen in a list."""
 SWEEP = {"-m", "--multirun"}
 
 
@@ -103,7 +105,8 @@ def _as_choice(argument: str, known: Mapping[str, str]) -> str:
         return argument
     (override,) = overrides_of([argument])
     names = [n for v in _values(override) for n in (v if isinstance(v, list) else [v])]
-    if not all(isinstance(name, str) for name in names):
+    own = [name for name in names if not (name is None and group in NONE)]
+    if not all(isinstance(name, str) for name in own) or (names and not own):
         return argument
     return argument.replace(key, f"{'+' if key.startswith('+') else ''}{group}", 1)
 
@@ -143,6 +146,8 @@ def _unquoted(value: Any) -> Any:
 def _check_choice(group: str, value: Any) -> None:
     names: list[Any] = value if isinstance(value, list) and group in MANY else [value]
     for name in names:
+        if name is None and group in NONE:
+            continue
         if not isinstance(name, str):
             kind = "a list of names" if group in MANY else "a name"
             raise Refused(f"`{group}` takes {kind}, got {value!r}; {way_out(group)}")

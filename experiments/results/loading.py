@@ -80,8 +80,7 @@ class Results:
                 left = [*keys, "weights", kind, level]
                 dropped = ["average", "split", "kind", "count", "seconds", "folder"]
                 arrays = _arrays(own.drop(columns=dropped), left)
-                names = {str(name): f"{kind}_{name}" for name in arrays}
-                held.append(arrays.rename(names))
+                held.append(arrays.rename_vars({name: f"{kind}_{name}" for name in arrays}))
         return xarray.merge(held, join="outer")
 
 
