@@ -38,7 +38,7 @@ def corrupted_images(folder: Path, name: str, data: Data) -> Sequence[Images]:
     if labels.shape != pixels.shape[:1] or not 0 <= labels.min() <= labels.max() < data.classes:
         got = f"{labels.shape[0]} from {labels.min()} to {labels.max()}"
         raise Refused(f"{of} must have a label below {data.classes} for each image, got {got}")
-    held = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+    held = torch.from_numpy(np.array(pixels.transpose(0, 3, 1, 2)))
     classes = torch.from_numpy(labels.astype(np.int64))
     parts = [torch.arange(len(held)).chunk(SEVERITIES)[i] for i in range(SEVERITIES)]
     return [Images(held[part], classes[part]) for part in parts]
