@@ -79,8 +79,8 @@ class Results:
                 own = own.rename(columns={"name": kind, "level": level})
                 left = [*keys, "weights", kind, level]
                 dropped = ["average", "split", "kind", "count", "seconds", "folder"]
-                arrays: Any = _arrays(own.drop(columns=dropped), left)
-                held.append(arrays.rename({name: f"{kind}_{name}" for name in arrays}))
+                arrays = _arrays(own.drop(columns=dropped), left)
+                held.append(arrays.rename(**{str(name): f"{kind}_{name}" for name in arrays}))
         return xarray.merge(held, join="outer")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from experiments.results.folder import RunFolder
 from experiments.run.judging import Models, check_finite, judge, models, with_weights
 from experiments.run.parts import Parts
-from experiments.run.robust import evaluations, figures_of, remarks_on
+from experiments.run.robust import evaluations, figures_of, keep, remarks_on
 
 Figures = dict[str, float]
 
@@ -23,8 +23,7 @@ def reached(parts: Parts, folder: RunFolder) -> dict[str, Any]:
     found = evaluations(parts, "test", "last", models(state), notes, folder)
     final = _tested(parts, models(state)) | figures_of(parts, found)
     if best.step == last.step:  # the same weights
-        for one in found:
-            folder.append_evaluation(replace(one, weights="best"))
+        keep(folder, (replace(one, weights="best") for one in found))
         kept = final
     else:
         plain = state.plain or state.model

@@ -1,9 +1,16 @@
 """How robust the weights of a run are: under its conditions, on a part of its data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from experiments.evaluation.measuring import Weights, Which, answers_to_note, measure, noting
-from experiments.results.evaluations import Evaluation, flat
+from experiments.evaluation.measuring import (
+    Weights,
+    Which,
+    answers_to_note,
+    described,
+    measure,
+    noting,
+)
+from experiments.results.evaluations import Evaluation, flat, read
 from experiments.results.folder import RunFolder
 from experiments.run.judging import Models, check_finite
 from experiments.run.parts import Parts
@@ -19,20 +26,36 @@ def evaluations(
     notes: list[str],
     folder: RunFolder | None = None,
 ) -> list[Evaluation]:
-    """Return the metrics of weights under each condition, and add to the notes what warns."""
+    """Return the metrics of weights under each condition, and add to the notes what warns.
+
+    In a folder each is kept as it comes, and what a run that was cut off has kept is not measured
+    again.
+    """
     found: list[Evaluation] = []
     if not (parts.robustness and parts.data):
         return found
     images = parts.robustness.part(parts.data.parts[split])
+    done = {one.key: one for one in read(folder.path)} if folder else {}
     for average, model in judged:
         weights = Weights(model, which, average)
         with evaluating(model), precision(parts.trainer, parts.device):
             for condition in parts.robustness.conditions(parts.data, split):
-                with noting(notes, condition):
-                    found.append(measure(parts.task.evaluate, weights, split, images, condition))
-                if folder:
-                    folder.append_evaluation(found[-1])
+                one = done.get(described(weights, split, images, condition).key)
+                if one is None:
+                    with noting(notes, condition):
+                        one = measure(parts.task.evaluate, weights, split, images, condition)
+                    if folder:
+                        folder.append_evaluation(one)
+                found.append(one)
     return found
+
+
+def keep(folder: RunFolder, found: Iterable[Evaluation]) -> None:
+    """Keep what was measured of the same weights already, unless it is there."""
+    done = {one.key for one in read(folder.path)}
+    for one in found:
+        if one.key not in done:
+            folder.append_evaluation(one)
 
 
 def figures_of(parts: Parts, found: Sequence[Evaluation]) -> dict[str, float]:

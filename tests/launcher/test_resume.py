@@ -23,6 +23,7 @@ from PIL import Image
 from experiments.cli.session import Session
 from experiments.cli.store import fill_store
 from experiments.observers.curves import Curves
+from experiments.results import evaluations
 from experiments.results.summary import Summary
 from experiments.run import checkpoint, interrupting, loop
 from experiments.run.checkpoint import Every
@@ -67,12 +68,18 @@ def left(folder: Path) -> dict[str, Any]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     files = [*folder.glob("*.png"), *folder.rglob("*.safetensors")]
     return {
-        "lines": [{k: v for k, v in line.items() if k != "seconds"} for line in lines],
-        **{key: summary[key] for key in ("status", "final", "best", "overrides", "transforms")},
-        "notes": [note for note in summary["notes"] if "the run goes on" not in note],
+        "lines": [untimed(line) for line in lines],
+        **{key: untimed(summary[key]) for key in ("final", "best")},
+        **{key: summary[key] for key in ("status", "overrides", "transforms", "conditions")},
+        "notes": [n for n in summary["notes"] if "the run goes on" not in n and " took " not in n],
+        "evaluations": [(one.key, one.metrics) for one in evaluations.read(folder)],
         "target": {k: v for k, v in summary["target"].items() if k != "seconds"},
         **{str(path.relative_to(folder)): path.read_bytes() for path in files},
     }
+
+
+def untimed(figures: dict[str, float]) -> dict[str, float]:
+    return {k: v for k, v in figures.items() if not k.endswith("seconds")}
 
 
 @pytest.fixture
@@ -115,6 +122,11 @@ def test_every_recipe(goes_on: Any, recipe: str):
         ("trainer.patience=2", "optim.inner.lr=0"),
         ("optim.inner._target_=schedulefree.AdamWScheduleFree",),
         ("augment=[crop,flip]", "trainer.steps=9"),
+        ("eval/attacks=[fgsm]", "eval.every=2", "eval.subset=20", "eval.corruptions=[fog]"),
+        ("trainer/adversarial=pgd_linf", "trainer.adversarial.steps=2"),
+        ("trainer/adversarial=fast", "trainer.adversarial.step_size=0.5"),
+        ("trainer/adversarial=free", "trainer.adversarial.replays=3"),
+        ("trainer/adversarial=trades", "trainer.adversarial.steps=2"),
     ],
     ids=lambda more: more[0].partition("=")[2],
 )
