@@ -7,7 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString, ValueType
 
 from experiments import register
-from experiments.cli.groups import chain_of, groups, routes_of, way_out
+from experiments.cli.groups import chain_of, groups, options, routes_of, way_out
 from xformopt.refused import Refused
 
 CHAIN = "optim/transforms"
@@ -16,8 +16,6 @@ MANY = (CHAIN, *register.MANY)
 """The groups of which several options may be chosen, in a list."""
 MAY_BE_NULL = ("data", "model")
 """The groups of which nothing need be chosen."""
-NONE = ("trainer/adversarial",)
-"""The groups of which null chooses nothing, beside those whose options are chosen in a list."""
 SWEEP = {"-m", "--multirun"}
 
 
@@ -92,23 +90,26 @@ def for_each_job(arguments: list[str]) -> list[str]:
 def with_choices(arguments: Iterable[str]) -> list[str]:
     """Return the arguments so that a group may be written with dots: `eval.attacks=[pgd_linf]`.
 
-    It must be given names; anything else is the value of the key.
+    It must be given names; anything else is the value of the key. Beside names, null is `none`,
+    where there is such an option.
     """
     known = {group.replace("/", "."): group for group in groups() if "/" in group}
     return [_as_choice(a, known) for a in arguments]
 
 
 def _as_choice(argument: str, known: Mapping[str, str]) -> str:
-    key, equals, _ = argument.partition("=")
+    key, equals, value = argument.partition("=")
     group = known.get(key.lstrip("+"))
     if not (equals and group):
         return argument
     (override,) = overrides_of([argument])
     names = [n for v in _values(override) for n in (v if isinstance(v, list) else [v])]
-    own = [name for name in names if not (name is None and group in NONE)]
-    if not all(isinstance(name, str) for name in own) or (names and not own):
+    if len(names) > 1 and None in names and "none" in options(group):
+        names = [name or "none" for name in names]
+        value = value.replace("null", "none")
+    if not all(isinstance(name, str) for name in names):
         return argument
-    return argument.replace(key, f"{'+' if key.startswith('+') else ''}{group}", 1)
+    return f"{'+' if key.startswith('+') else ''}{group}={value}"
 
 
 def with_targets(arguments: Iterable[str]) -> list[str]:
@@ -146,8 +147,6 @@ def _unquoted(value: Any) -> Any:
 def _check_choice(group: str, value: Any) -> None:
     names: list[Any] = value if isinstance(value, list) and group in MANY else [value]
     for name in names:
-        if name is None and group in NONE:
-            continue
         if not isinstance(name, str):
             kind = "a list of names" if group in MANY else "a name"
             raise Refused(f"`{group}` takes {kind}, got {value!r}; {way_out(group)}")

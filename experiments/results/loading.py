@@ -1,6 +1,6 @@
 """Runs that have ended, as tables: a row a run, a row an evaluation, or arrays over settings."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -80,7 +80,8 @@ class Results:
                 left = [*keys, "weights", kind, level]
                 dropped = ["average", "split", "kind", "count", "seconds", "folder"]
                 arrays = _arrays(own.drop(columns=dropped), left)
-                held.append(arrays.rename(**{str(name): f"{kind}_{name}" for name in arrays}))
+                names: dict[Hashable, Hashable] = {name: f"{kind}_{name}" for name in arrays}
+                held.append(arrays.rename(names))
         return xarray.merge(held, join="outer")
 
 

@@ -181,3 +181,4 @@ ALL = {"_target_": f"{Trainer.__module__}.{Trainer.__qualname__}"} | {
     field.name: field.default for field in fields(Trainer)
 }
 store(ALL, group="trainer", name="_all")
+store({"adversarial": None}, group="trainer/adversarial", name="none", package="trainer")
