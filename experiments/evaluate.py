@@ -13,5 +13,10 @@ def evaluate(arguments: Sequence[str]) -> int:
     return evaluate(arguments)
 
 
+def main() -> int:
+    """Run the command line; return the exit status, as `python -m experiments` does."""
+    return guarded(evaluate)
+
+
 if __name__ == "__main__":
-    sys.exit(guarded(evaluate))
+    sys.exit(main())

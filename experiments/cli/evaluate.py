@@ -85,6 +85,8 @@ def _command(arguments: Sequence[str]) -> Command:
     robustness = instantiate(cfg.eval)
     if not robustness:
         raise Refused(f"nothing is asked of the weights; {CHOOSE}")
+    if not isinstance(cfg.pictures, bool):
+        raise Refused("pictures", "true or false", cfg.pictures)
     if robustness.every is not None:
         raise Refused("eval.every", "null of runs that are finished", robustness.every)
     return Command(folders, cfg, robustness, words.trusted)

@@ -72,7 +72,7 @@ class Results:
         keys = list(dict.fromkeys(key for held in self.settings for key in held))
         runs = self.to_pandas().drop(columns=["status", "folder"])
         held = [_arrays(runs, keys)]
-        found = self.evaluations()
+        found: Any = self.evaluations()
         for kind, level in {"attack": "epsilon", "corruption": "severity"}.items():
             own = found[(found.kind == kind) & (found.average == "")] if len(found) else found
             if len(own):
