@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from experiments.results import evaluations
-from experiments.results.evaluations import flat
+from experiments.results.evaluations import CORRUPTED, flat
 from experiments.results.summary import Summary
 from experiments.results.words import as_words
 
@@ -71,7 +71,8 @@ def _under_conditions(path: Path, metric: str) -> Iterator[tuple[str, str]]:
         yield f"final, {name}", f"test_{metric} {', '.join(reached)}"
     corrupted = flat((one for one in own if one.kind == "corruption"), metric)
     if corrupted:
-        yield "final, corrupted", as_words(corrupted)
+        mean = corrupted.pop(f"test_{CORRUPTED}_{metric}")
+        yield "final, corrupted", f"test_{metric} {mean:.4g} in the mean of {len(corrupted)}"
 
 
 def _when(target: Mapping[str, float]) -> str:

@@ -112,7 +112,7 @@ class TestCorruptions:
         assert final["test_corrupted_fog_accuracy"] == pytest.approx(
             sum(o.metrics["accuracy"] for o in found if o.name == "fog" and o.weights == "last") / 2
         )
-        assert "test_corrupted_accuracy" in result.out
+        assert "final, corrupted" in result.out
 
     @pytest.fixture
     def files(self, tmp_path: Path) -> Path:

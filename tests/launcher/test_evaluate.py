@@ -11,7 +11,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from experiments import results
-from experiments.evaluate import evaluate
+from experiments.evaluate import evaluate, main
 from experiments.results import evaluations
 from xformopt.refused import Refused
 
@@ -158,12 +158,9 @@ def test_help(judge: Any):
 
 
 def test_from_the_shell(ran: Path, monkeypatch: Any, capsys: Any):
-    import runpy
-
     monkeypatch.setattr(sys, "argv", ["evaluate", str(ran), *FGSM, "pictures=false"])
     GlobalHydra.instance().clear()
-    with pytest.raises(SystemExit, match="0"):
-        runpy.run_module("experiments.evaluate", run_name="__main__")
+    assert main() == 0
     assert "fgsm 0.05" in capsys.readouterr().out
 
 
@@ -208,7 +205,7 @@ class TestLoad:
         assert np.isfinite(float(arrays.distance.sel(seed=0)))
 
     def test_refuses(self, cli: Any, tmp_path: Path):
-        with pytest.raises(Refused, match="holds no run: a run has a `summary.json`"):
+        with pytest.raises(Refused, match=r"holds no run: a run has a `summary\.json`"):
             results.load(tmp_path)
         folders = [cli("task=himmelblau", "trainer.steps=2").folder for _ in range(2)]
         with pytest.raises(Refused, match="two runs have the same settings, seed=0"):
