@@ -71,11 +71,15 @@ for sys.argv in {}:
 """
 
 
+def blocks_of(page: str) -> list[str]:
+    blocks = (ROOT / page).read_text().split("```python\n")[1:]
+    return [block.split("```")[0] for block in blocks]
+
+
 def test_the_readme_examples_run(tmp_path: Path):
-    """The Python blocks of the README, as files of their own; under Hydra 1.4 as it says there."""
-    blocks = (ROOT / "README.md").read_text().split("```python\n")[1:]
-    blocks = [b.split("```")[0] for b in blocks]
-    first, attack, corrupt, recipe, routes, second, kit, third = blocks
+    """The Python blocks of both guides, as files of their own; under Hydra 1.4 as it says there."""
+    first, recipe, routes, second, kit, third = blocks_of("README.md")
+    attack, corrupt = blocks_of("xformopt/README.md")
     (tmp_path / "example.py").write_text(first + "print(len(optimizer.transforms))\n")
     (tmp_path / "attack.py").write_text(attack + "print(robust <= 1)\n")
     (tmp_path / "corrupt.py").write_text(corrupt + "print(len(corrupted))\n")

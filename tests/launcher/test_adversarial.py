@@ -1,6 +1,5 @@
 """Training against attacks: what each way minimises, what it leaves, and what is refused."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -235,31 +234,3 @@ def test_a_sweep_over_ways_and_none(cli: Any):
     assert result.status == 0, result.err
     assert "| none " in result.out
     assert "| fast " in result.out
-
-
-def test_a_way_of_ones_own(cli: Any, tmp_path: Path, monkeypatch: Any):
-    (tmp_path / "own_way.py").write_text(OWN)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    chosen = ["trust=own_way", "trainer.adversarial=noisy", "trainer.adversarial.size=0.5"]
-    result = cli(*SHORT, *chosen)
-    assert result.status == 0, result.err
-    assert result.metrics[-1]["loss"] != cli(*SHORT).metrics[-1]["loss"]
-
-
-OWN = """
-import torch
-from experiments import register
-from experiments.adversarial.contract import Adversarial
-
-
-@register.adversarial
-class noisy(Adversarial):
-    def __init__(self, size: float = 0.1):
-        super().__init__()
-        self.size = size
-
-    def loss(self, trained, batch):
-        images, labels = batch
-        noise = torch.empty_like(images).normal_(generator=trained.generator)
-        return trained.loss(trained.called, ((images + self.size * noise).clamp(0, 1), labels))
-"""

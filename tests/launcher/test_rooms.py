@@ -12,6 +12,21 @@ from omegaconf import OmegaConf
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"```python\n# my_parts.py\n(.*?)```", re.DOTALL)
 QUICK = ["trainer.epochs=2"]
+OWN_ATTACKS = """
+from xformopt.perturbations import attack, corruption
+
+
+@attack("linf")
+def brighter(problem, *, by: float = 1.0) -> None:
+    delta = problem.images * 0 + by * problem.epsilon
+    problem.project_(delta)
+    problem.tried(delta)
+
+
+@corruption({32: [0.1, 0.2, 0.3, 0.4, 0.5]})
+def darker(images, lost):
+    return (1 - lost) * images
+"""
 
 
 def test_arrows_point_one_way():
@@ -84,6 +99,24 @@ class TestOneFileAddsOneThing:
         assert result.status == 0, result.err
         lines = (result.folder / "mine.txt").read_text().splitlines()
         assert [line.partition(":")[0] for line in lines] == ["0", "21", "42"]
+
+    def test_training_against_attacks(self, cli: Any, my_parts: Path):
+        noisy = ["trainer.adversarial=noisy", "trainer.adversarial.size=0.5"]
+        result = cli("trust=my_parts", *noisy, *QUICK)
+        assert result.status == 0, result.err
+        assert result.metrics[-1]["loss"] > cli("trust=my_parts", *QUICK).metrics[-1]["loss"]
+
+    def test_attack_and_corruption(self, cli: Any, tmp_path: Path, monkeypatch: Any):
+        (tmp_path / "own_attacks.py").write_text(OWN_ATTACKS)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        chosen = ["eval.attacks=[brighter]", "eval.attacks.brighter.by=0.5", "eval.epsilon=0.5"]
+        result = cli("trust=own_attacks", *chosen, "eval.corruptions=[darker]", *QUICK)
+        assert result.status == 0, result.err
+        final = result.read("summary.json")["final"]
+        assert final["test_brighter_0.5_accuracy"] < final["test_clean_accuracy"]
+        assert "test_corrupted_darker_accuracy" in final
+        defended = cli("trust=own_attacks", "trainer.adversarial=brighter", *QUICK)
+        assert defended.status == 0, defended.err
 
     def test_toy(self, cli: Any, my_parts: Path):
         result = cli("trust=my_parts", "task=bowl", "task.dim=3", "trainer.steps=200")
