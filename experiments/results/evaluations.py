@@ -82,11 +82,26 @@ def read(folder: Path) -> list[Evaluation]:
     return [Evaluation(**{k: v for k, v in one.items() if k in known}) for one in held]
 
 
-def append(folder: Path, found: Evaluation) -> None:
-    """Append a whole line at once."""
-    line = json.dumps(asdict(found), allow_nan=False) + "\n"
-    with (folder / NAME).open("ab", buffering=0) as file:
-        file.write(line.encode())
+class Record:
+    """The evaluations of a run, each of which is measured and kept once; without a folder, none."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """Read what is there."""
+        self.folder = folder
+        self.held = {one.key: one for one in read(folder)} if folder else {}
+
+    def find(self, asked: Evaluation) -> Evaluation | None:
+        """Return what was measured as it is asked."""
+        return self.held.get(asked.key)
+
+    def keep(self, one: Evaluation) -> None:
+        """Append a whole line at once, unless it is there."""
+        if self.folder is None or one.key in self.held:
+            return
+        self.held[one.key] = one
+        line = json.dumps(asdict(one), allow_nan=False) + "\n"
+        with (self.folder / NAME).open("ab", buffering=0) as file:
+            file.write(line.encode())
 
 
 def _named(one: Evaluation, label: str, metric: str) -> str:

@@ -11,9 +11,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from experiments.results import evaluations
 from experiments.results import summary as summaries
-from experiments.results.evaluations import Evaluation
 from experiments.results.summary import Summary
 from xformopt.refused import Refused
 
@@ -73,10 +71,6 @@ class RunFolder:
         line = json.dumps(metrics, allow_nan=False) + "\n"
         with (self.path / METRICS).open("ab", buffering=0) as file:
             file.write(line.encode())
-
-    def append_evaluation(self, found: Evaluation) -> None:
-        """Append a line to `evaluations.jsonl`."""
-        evaluations.append(self.path, found)
 
     def summary(self) -> Summary:
         """Return the summary of the run that is held, as far as it came."""

@@ -12,8 +12,7 @@ from experiments.data.contract import Data, Images
 from experiments.evaluation.conditions import Condition
 from experiments.evaluation.measuring import Weights, Which, described, measure, noting
 from experiments.evaluation.robustness import Robustness
-from experiments.results import evaluations
-from experiments.results.evaluations import Evaluation
+from experiments.results.evaluations import Evaluation, Record
 from experiments.run.stepping import precision
 from experiments.run.trainer import Trainer
 from experiments.tasks.contract import Task
@@ -46,25 +45,25 @@ def judge_anew(run: Finished, robustness: Robustness, notes: list[str]) -> Itera
 
     Where the best weights are the last, they are measured once.
     """
-    test = robustness.part(run.data.test)
-    done = {one.key: one for one in evaluations.read(run.folder)}
+    test, record = robustness.part(run.data.test), Record(run.folder)
+    conditions = list(robustness.conditions(run.data))
     files = weights_of(run.folder)
     last = {one.average: one.step for one in files if one.which == "last"}
     for kept in files:
         weights = Weights(run.model, kept.which, kept.average)
         fill(run.model, kept.file)
-        for condition in robustness.conditions(run.data):
+        for condition in conditions:
             asked = described(weights, "test", test, condition)
-            if asked.key in done:
+            if record.find(asked):
                 continue
             same = kept.step and kept.step == last.get(kept.average)
-            found = done.get(replace(asked, weights="last").key) if same else None
+            found = record.find(replace(asked, weights="last")) if same else None
             if found is None:
                 with noting(notes, condition):
                     found = _measured(run, weights, test, condition)
-            done[asked.key] = replace(found, weights=kept.which)
-            evaluations.append(run.folder, done[asked.key])
-            yield done[asked.key]
+            found = replace(found, weights=kept.which)
+            record.keep(found)
+            yield found
 
 
 def _measured(run: Finished, weights: Weights, test: Images, condition: Condition) -> Evaluation:

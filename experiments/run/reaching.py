@@ -3,10 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
+from experiments.results.evaluations import Record
 from experiments.results.folder import RunFolder
 from experiments.run.judging import Models, check_finite, judge, models, with_weights
 from experiments.run.parts import Parts
-from experiments.run.robust import evaluations, figures_of, keep, remarks_on
+from experiments.run.robust import evaluations, figures_of, remarks_on
 
 Figures = dict[str, float]
 
@@ -19,15 +20,16 @@ def reached(parts: Parts, folder: RunFolder) -> dict[str, Any]:
     state, last, best = parts.state, parts.state.last, parts.state.best
     assert last is not None
     assert best is not None
-    notes = remarks_on(parts)
-    found = evaluations(parts, "test", "last", models(state), notes, folder)
+    notes, record = remarks_on(parts), Record(folder.path)
+    found = evaluations(parts, "test", "last", models(state), record, notes)
     final = _tested(parts, models(state)) | figures_of(parts, found)
     if best.step == last.step:  # the same weights
-        keep(folder, (replace(one, weights="best") for one in found))
+        for one in found:
+            record.keep(replace(one, weights="best"))
         kept = final
     else:
         plain = state.plain or state.model
-        found = evaluations(parts, "test", "best", with_weights(plain, best.weights), notes, folder)
+        found = evaluations(parts, "test", "best", with_weights(plain, best.weights), record, notes)
         kept = _tested(parts, with_weights(plain, best.weights)) | figures_of(parts, found)
     return {
         "target": state.target,

@@ -1,6 +1,6 @@
 """How robust the weights of a run are: under its conditions, on a part of its data."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from experiments.evaluation.measuring import (
     Weights,
@@ -10,8 +10,7 @@ from experiments.evaluation.measuring import (
     measure,
     noting,
 )
-from experiments.results.evaluations import Evaluation, flat, read
-from experiments.results.folder import RunFolder
+from experiments.results.evaluations import Evaluation, Record, flat
 from experiments.run.judging import Models, check_finite
 from experiments.run.parts import Parts
 from experiments.run.stepping import precision
@@ -19,43 +18,28 @@ from xformopt.perturbations import evaluating
 
 
 def evaluations(
-    parts: Parts,
-    split: str,
-    which: Which,
-    judged: Models,
-    notes: list[str],
-    folder: RunFolder | None = None,
+    parts: Parts, split: str, which: Which, judged: Models, record: Record, notes: list[str]
 ) -> list[Evaluation]:
     """Return the metrics of weights under each condition, and add to the notes what warns.
 
-    In a folder each is kept as it comes, and what a run that was cut off has kept is not measured
-    again.
+    What a run that was cut off has on record is not measured again.
     """
     found: list[Evaluation] = []
     if not (parts.robustness and parts.data):
         return found
     images = parts.robustness.part(parts.data.parts[split])
-    done = {one.key: one for one in read(folder.path)} if folder else {}
+    conditions = list(parts.robustness.conditions(parts.data, split))
     for average, model in judged:
         weights = Weights(model, which, average)
         with evaluating(model), precision(parts.trainer, parts.device):
-            for condition in parts.robustness.conditions(parts.data, split):
-                one = done.get(described(weights, split, images, condition).key)
+            for condition in conditions:
+                one = record.find(described(weights, split, images, condition))
                 if one is None:
                     with noting(notes, condition):
                         one = measure(parts.task.evaluate, weights, split, images, condition)
-                    if folder:
-                        folder.append_evaluation(one)
+                    record.keep(one)
                 found.append(one)
     return found
-
-
-def keep(folder: RunFolder, found: Iterable[Evaluation]) -> None:
-    """Keep what was measured of the same weights already, unless it is there."""
-    done = {one.key for one in read(folder.path)}
-    for one in found:
-        if one.key not in done:
-            folder.append_evaluation(one)
 
 
 def figures_of(parts: Parts, found: Sequence[Evaluation]) -> dict[str, float]:
@@ -71,7 +55,8 @@ def in_training(parts: Parts, judged: Models) -> dict[str, float]:
     number = step // length.eval_every
     if every is None or not (step == length.steps or (number and number % every == 0)):
         return {}
-    return figures_of(parts, evaluations(parts, "valid", "last", judged, []))
+    found = evaluations(parts, "valid", "last", judged, Record(None), notes=[])
+    return figures_of(parts, found)
 
 
 def remarks_on(parts: Parts) -> list[str]:
