@@ -68,15 +68,18 @@ class Problem:
 
     def tried(self, delta: Tensor) -> Tensor:
         """Return the loss of each image when it is moved so, and keep the worst."""
-        logits = self.model(self.images + delta).float()
-        losses = self.loss(logits, self.labels, self.targets)
-        self._keep(delta.detach(), logits.detach(), losses.detach())
+        losses, broken = self._asked(self.images + delta, slice(None))
+        self._keep(delta.detach(), broken, losses.detach())
         return losses
 
+    @torch.no_grad()
     def end(self, delta: Tensor) -> None:
-        """Take the last point that a search comes to."""
-        with torch.no_grad():
-            self.tried(delta)
+        """Try the last point of a search, of the images that it has not broken."""
+        left = (~self.broken).nonzero()[:, 0]
+        if len(left):
+            losses, broken = self.losses.clone(), self.broken.clone()
+            losses[left], broken[left] = self._asked(self.images[left] + delta[left], left)
+            self._keep(delta.detach(), broken, losses)
 
     def ascent(self, delta: Tensor) -> tuple[Tensor, Tensor]:
         """Return the same and its gradient."""
@@ -111,10 +114,17 @@ class Problem:
             sizes = torch.linalg.matrix_norm(delta, "nuc")[..., None, None]
             delta.mul_((self.epsilon / sizes.clamp_min(TINY)).clamp_max(1.0))
 
+    def _asked(self, images: Tensor, which: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Return the losses of some of the images, moved, and whether they are broken."""
+        labels = self.labels[which]
+        targets = None if self.targets is None else self.targets[which]
+        logits = self.model(images).float()
+        taken = logits.detach().argmax(1)
+        broken = taken == targets if self.targeted else taken != labels
+        return self.loss(logits, labels, targets), broken
+
     @torch.no_grad()
-    def _keep(self, delta: Tensor, logits: Tensor, losses: Tensor) -> None:
-        taken = logits.argmax(1)
-        broken = taken == self.targets if self.targeted else taken != self.labels
+    def _keep(self, delta: Tensor, broken: Tensor, losses: Tensor) -> None:
         wins = torch.where(broken == self.broken, losses > self.losses, broken)
         self.worst = torch.where(wins.view(-1, 1, 1, 1), delta, self.worst)
         self.losses = torch.where(wins, losses, self.losses)
@@ -131,7 +141,7 @@ class Ascent(Problem):
         """Take the last point, without asking the model."""
         self.worst = delta.detach()
 
-    def _keep(self, delta: Tensor, logits: Tensor, losses: Tensor) -> None:
+    def _keep(self, delta: Tensor, broken: Tensor, losses: Tensor) -> None:
         wins = losses > self.losses
         self.worst = torch.where(wins.view(-1, 1, 1, 1), delta, self.worst)
         self.losses = torch.where(wins, losses, self.losses)
