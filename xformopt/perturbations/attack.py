@@ -98,6 +98,8 @@ class Attack:
 
         Nothing is judged, and nothing is drawn but from the generator.
         """
+        if not self.epsilon:
+            return images.detach()
         problem = Ascent(
             model,
             images.detach(),
