@@ -20,7 +20,7 @@ class Condition(NamedTuple):
 
     `kind` is clean, attack or corruption; `level` the radius of an attack, or the severity of a
     corruption; `settings` are what else a figure depends on; `images` stand in the place of those
-    of the part, where files hold them.
+    of the part, where files hold them. `norm` is that of an attack, which may ask for no gradients.
     """
 
     kind: str
@@ -29,6 +29,8 @@ class Condition(NamedTuple):
     settings: Mapping[str, Any]
     change: Change
     images: Images | None = None
+    norm: str = ""
+    gradients: bool = True
 
     @property
     def label(self) -> str:
@@ -55,7 +57,8 @@ def attacked(name: str, attack: Attack | WorstOf, epsilon: float | str) -> Condi
     def change(model: nn.Module, images: Tensor, labels: Tensor, number: int) -> Tensor:
         return at(model, images, labels)
 
-    return Condition("attack", name, at.epsilon, dict(attack.settings), change)
+    about = {"norm": attack.norm, "gradients": attack.gradients}
+    return Condition("attack", name, at.epsilon, dict(attack.settings), change, **about)
 
 
 def corrupted(name: str, severity: int) -> Condition:

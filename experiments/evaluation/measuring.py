@@ -1,7 +1,7 @@
 """Weights under conditions: what is measured, and what should be known of it."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from time import perf_counter
@@ -14,6 +14,7 @@ from experiments.data.batches import Batch, in_order
 from experiments.data.contract import Images
 from experiments.evaluation.conditions import Condition
 from experiments.results.evaluations import Evaluation
+from experiments.results.metric import Metric
 from xformopt.perturbations import AttackWarning, remarks
 
 AT_A_TIME = 250
@@ -90,3 +91,26 @@ def noting(notes: list[str], condition: Condition) -> Iterator[None]:
 
 def _is_of_attack(one: warnings.WarningMessage) -> bool:
     return issubclass(one.category, AttackWarning)
+
+
+def masked(
+    conditions: Sequence[Condition], found: Sequence[Evaluation], goal: Metric
+) -> Iterator[str]:
+    """Give where an attack without gradients does more harm than all with them, of equal radius.
+
+    Source: Athalye et al. 2018, Obfuscated gradients give a false sense of security, ICML.
+    """
+    attacks = [pair for pair in zip(conditions, found, strict=True) if pair[0].kind == "attack"]
+    for black, reached in attacks:
+        white = [
+            one.metrics[goal.name]
+            for other, one in attacks
+            if other.gradients and (other.norm, other.level) == (black.norm, black.level)
+        ]
+        value = reached.metrics[goal.name]
+        if white and not black.gradients and all(goal.better(other, value) for other in white):
+            least = min(white) if goal.mode == "max" else max(white)
+            yield (
+                f"`eval.attacks`, {black.label}: without gradients it leaves {goal.name} "
+                f"{value:.4g}, and those with them {least:.4g}: gradients may be masked"
+            )

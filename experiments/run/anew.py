@@ -10,7 +10,7 @@ from torch import nn
 
 from experiments.data.contract import Data, Images
 from experiments.evaluation.conditions import Condition
-from experiments.evaluation.measuring import Weights, Which, described, measure, noting
+from experiments.evaluation.measuring import Weights, Which, described, masked, measure, noting
 from experiments.evaluation.robustness import Robustness
 from experiments.results.evaluations import Evaluation, Record
 from experiments.run.stepping import precision
@@ -52,18 +52,21 @@ def judge_anew(run: Finished, robustness: Robustness, notes: list[str]) -> Itera
     for kept in files:
         weights = Weights(run.model, kept.which, kept.average)
         fill(run.model, kept.file)
+        own: list[Evaluation] = []
         for condition in conditions:
             asked = described(weights, "test", test, condition)
-            if record.find(asked):
+            if one := record.find(asked):
+                own.append(one)
                 continue
             same = kept.step and kept.step == last.get(kept.average)
             found = record.find(replace(asked, weights="last")) if same else None
             if found is None:
                 with noting(notes, condition):
                     found = _measured(run, weights, test, condition)
-            found = replace(found, weights=kept.which)
-            record.keep(found)
-            yield found
+            own.append(replace(found, weights=kept.which))
+            record.keep(own[-1])
+            yield own[-1]
+        notes += masked(conditions, own, run.task.goal)
 
 
 def _measured(run: Finished, weights: Weights, test: Images, condition: Condition) -> Evaluation:

@@ -7,6 +7,7 @@ from experiments.evaluation.measuring import (
     Which,
     answers_to_note,
     described,
+    masked,
     measure,
     noting,
 )
@@ -30,7 +31,7 @@ def evaluations(
     images = parts.robustness.part(parts.data.parts[split])
     conditions = list(parts.robustness.conditions(parts.data, split))
     for average, model in judged:
-        weights = Weights(model, which, average)
+        weights, own = Weights(model, which, average), list[Evaluation]()
         with evaluating(model), precision(parts.trainer, parts.device):
             for condition in conditions:
                 one = record.find(described(weights, split, images, condition))
@@ -38,7 +39,9 @@ def evaluations(
                     with noting(notes, condition):
                         one = measure(parts.task.evaluate, weights, split, images, condition)
                     record.keep(one)
-                found.append(one)
+                own.append(one)
+        notes += masked(conditions, own, parts.task.goal)
+        found += own
     return found
 
 

@@ -238,3 +238,31 @@ def test_a_sure_network_is_noted(cli: Any, tmp_path: Path, monkeypatch: Any):
 @pytest.mark.parametrize("written", ["eval.attacks=[fgsm]", "eval/attacks=[fgsm]"])
 def test_a_group_may_be_written_with_dots(cli: Any, written: str):
     assert "test_fgsm_0.03137_accuracy" in done(cli(*SHORT, written))["final"]
+
+
+def test_masked_gradients_are_noted(cli: Any, tmp_path: Path, monkeypatch: Any):
+    """Where pixels are rounded, which leaves no gradient, squares break what steps do not."""
+    (tmp_path / "rounding_parts.py").write_text(ROUNDING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    attacks = ["eval.attacks=[pgd_linf,square_linf]", "eval.epsilon=0.3", "eval.subset=60"]
+    few = ["eval.attacks.pgd_linf.steps=3", "eval.attacks.square_linf.queries=60"]
+    few += ["eval.attacks.pgd_linf.random_start=false"]
+    notes = done(cli("trust=rounding_parts", "model=rounding", *attacks, *few, *SHORT[:1]))["notes"]
+    assert any("gradients may be masked" in note for note in notes)
+    assert any("pgd_linf 0.3: the gradient was zero for" in note for note in notes)
+
+
+ROUNDING = """
+from torch import nn
+from experiments import register
+
+
+class Rounded(nn.Module):
+    def forward(self, x):
+        return (4 * x).round() / 4
+
+
+@register.model
+def rounding(shape, classes):
+    return nn.Sequential(Rounded(), nn.Flatten(), nn.Linear(shape.numel(), classes))
+"""

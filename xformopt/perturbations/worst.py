@@ -27,6 +27,16 @@ class WorstOf:
         return max(attack.epsilon for attack in self.attacks)
 
     @property
+    def norm(self) -> str:
+        """Return that of the first."""
+        return self.attacks[0].norm
+
+    @property
+    def gradients(self) -> bool:
+        """Whether any asks for gradients."""
+        return any(attack.gradients for attack in self.attacks)
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Return those of each attack, by its name."""
         return {attack.name: attack.settings for attack in self.attacks}
