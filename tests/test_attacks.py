@@ -321,7 +321,7 @@ class TestRefuses:
             ({"epsilon": "8/zero"}, "`epsilon` must be a number >= 0, or a fraction as '8/255', g"),
             ({"epsilon": True}, "`epsilon` must be a number >= 0, or a fraction as '8/255', got T"),
             ({"steps": 0}, "`steps` of `pgd_linf` must be an int >= 1, got 0"),
-            ({"step_size": -1.0}, "`step_size` of `pgd_linf` must be a number >= 0 or None, got"),
+            ({"step_size": -1.0}, "`step_size` of `pgd_linf` must be a number > 0 or None, got"),
             ({"loss": "hinge"}, "`loss` must be one of ce, dlr, margin, got 'hinge'"),
             ({"restarts": 0}, "`restarts` must be an int >= 1, got 0"),
             ({"targets": 2, "targeted": True}, "`targets` must be 0 where the labels are the"),

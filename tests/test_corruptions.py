@@ -458,3 +458,13 @@ class TestWeather:
         flakes = CORRUPTIONS["snow"].fn(images, seeded(0), 0.3, 0.3, 1.25, 0.65, 6, 3.0, 1.0)
         assert flakes.max() > 0
         close(flakes, flakes.rot90(2, (2, 3)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_half_precision_of_the_model_changes_nothing(name: str):
+    """Corruptions are computed as ever where a network answers in bfloat16."""
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    plain, within = (torch.Generator().manual_seed(1) for _ in range(2))
+    expected = CORRUPTIONS[name](images, 3, plain)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(CORRUPTIONS[name](images, 3, within), expected)

@@ -25,7 +25,9 @@ class Fast(Madry):
     Source: Wong et al. 2020, Fast is better than free: revisiting adversarial training, ICLR.
     """
 
-    def __init__(self, epsilon: float | str = "8/255", step_size: float | None = None) -> None:
+    def __init__(
+        self, epsilon: float | str = "8/255", step_size: float | str | None = None
+    ) -> None:
         """Make the attack."""
         at = pgd_linf(epsilon=epsilon).epsilon
         size = REACH * at if step_size is None else step_size

@@ -53,10 +53,9 @@ class Free(Adversarial):
         if self.delta is None or len(self.delta) < len(images):
             self.delta = torch.zeros_like(images).requires_grad_()
         elif self.delta.grad is not None:
-            with torch.no_grad():
-                self.delta += self.epsilon * self.delta.grad.sign()
-                self.delta.clamp_(-self.epsilon, self.epsilon)
-            self.delta.grad = None
+            moved = self.delta.detach() + self.epsilon * self.delta.grad.sign()
+            moved = moved.to(images.device).clamp_(-self.epsilon, self.epsilon)
+            self.delta = moved.requires_grad_()
         return self.delta
 
     def state_dict(self) -> dict[str, Any]:

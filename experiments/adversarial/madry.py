@@ -9,7 +9,7 @@ from experiments.adversarial.contract import Adversarial, Trained
 from experiments.adversarial.overfitting import Overfitting
 from experiments.data.batches import Batch
 from experiments.data.contract import Data
-from xformopt.perturbations import Attack, evaluating
+from xformopt.perturbations import ATTACKS, Attack, evaluating
 from xformopt.refused import Refused
 
 
@@ -25,12 +25,16 @@ class Madry(Adversarial):
     def __init__(self, attack: Attack) -> None:
         """Take the attack."""
         super().__init__()
-        for key, only in {"restarts": 1, "targets": 0, "targeted": False}.items():
+        for key, only in {"restarts": 1, "targets": 0, "targeted": False, "seed": 0}.items():
             if getattr(attack, key) != only:
-                rule = f"{str(only).lower()} in training, where one search leaves the label"
-                raise Refused(key, rule, getattr(attack, key))
+                rule = f"{str(only).lower()} in training, where one search leaves the label, "
+                raise Refused(key, f"{rule}by what the run's seed draws", getattr(attack, key))
         self.attack = attack
         self.overfitting = Overfitting(attack) if _is_single(attack) else None
+
+    def __repr__(self) -> str:
+        """Show the attack."""
+        return repr(self.attack)
 
     def loss(self, trained: Trained, batch: Batch) -> Tensor:
         """Return the loss on attacked images."""
@@ -64,5 +68,6 @@ class Madry(Adversarial):
 
 
 def _is_single(attack: Attack) -> bool:
-    """Return whether an attack makes one step alone."""
-    return attack.name == "fgsm" or attack.settings.get("steps") == 1
+    """Return whether an attack makes one step alone, and others in its ball make several."""
+    is_one = attack.name == "fgsm" or attack.settings.get("steps") == 1
+    return is_one and f"pgd_{attack.norm}" in ATTACKS

@@ -1,5 +1,7 @@
 """Training for answers that stay what they are around each image."""
 
+from math import inf
+
 import torch
 from torch import Tensor
 from torch.nn.functional import kl_div
@@ -9,11 +11,10 @@ from experiments.adversarial.contract import Adversarial, Trained
 from experiments.data.batches import Batch
 from experiments.data.contract import Data
 from xformopt import transforms as T
-from xformopt.perturbations import evaluating
-from xformopt.perturbations.checks import check_fits, radius
+from xformopt.perturbations import evaluating, pgd_linf
 from xformopt.perturbations.pgd import climb
 from xformopt.perturbations.problem import Ascent
-from xformopt.refused import Refused, check_count
+from xformopt.refused import Refused
 
 START = 1e-3
 """The deviation of the start, since the gradient is zero at the image itself."""
@@ -40,16 +41,14 @@ class Trades(Adversarial):
         epsilon: float | str = "8/255",
         beta: float = 6.0,
         steps: int = 10,
-        step_size: float | None = None,
+        step_size: float | str | None = None,
     ) -> None:
         """Keep the settings."""
         super().__init__()
-        check_count("steps", steps)
-        for key, value in {"beta": beta, "step_size": step_size}.items():
-            if value is not None and (isinstance(value, bool) or not value >= 0):
-                raise Refused(key, "a number >= 0", value)
-        self.epsilon, self.beta, self.steps = radius(epsilon, "linf"), beta, steps
-        self.step_size = step_size
+        if isinstance(beta, bool) or not isinstance(beta, int | float) or not 0 <= beta < inf:
+            raise Refused("beta", "a finite number >= 0", beta)
+        self.beta = beta
+        self.attack = pgd_linf(epsilon=epsilon, steps=steps, step_size=step_size)
 
     def loss(self, trained: Trained, batch: Batch) -> Tensor:
         """Return the loss on clean images, and how far answers around them are from theirs."""
@@ -66,8 +65,8 @@ class Trades(Adversarial):
         return clean + self.beta * _divergence(attacked, answers[0]).mean()
 
     def check(self, data: Data) -> None:
-        """Refuse a ball that holds all images."""
-        check_fits(self.epsilon, "linf", data.shape.numel())
+        """Refuse a ball that holds all images, or such a step."""
+        self.attack.check(data.classes, data.shape.numel())
 
     def _moved(self, trained: Trained, batch: Batch) -> Tensor:
         images, labels = batch
@@ -78,13 +77,14 @@ class Trades(Adversarial):
             images,
             labels,
             norm="linf",
-            epsilon=self.epsilon,
+            epsilon=self.attack.epsilon,
             loss=lambda logits, *_: _divergence(logits, clean),
             generator=trained.generator,
         )
         start = torch.empty_like(images).normal_(std=START, generator=trained.generator)
         problem.project_(start)
-        climb(problem, start, [T.sign()], self.steps, self.step_size)
+        steps, size = (self.attack.settings[key] for key in ("steps", "step_size"))
+        climb(problem, start, [T.sign()], steps, size)
         return problem.images + problem.worst
 
 

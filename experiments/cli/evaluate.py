@@ -1,7 +1,7 @@
 """`python -m experiments.evaluate`: attacks and corruptions of the weights of finished runs."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,19 +15,15 @@ from experiments.cli.groups import CONF
 from experiments.cli.launch import main_options
 from experiments.cli.rerun import saved_config
 from experiments.cli.store import fill_store
-from experiments.cli.table import shown
+from experiments.cli.table import shown, table_of
 from experiments.cli.words import taken
 from experiments.evaluation.robustness import CHOOSE, Robustness
 from experiments.observers.robustness import draw
-from experiments.results import evaluations
-from experiments.results.evaluations import CORRUPTED, Evaluation, flat
-from experiments.results.folder import CONFIG, RunFolder
-from experiments.results.summary import Summary
-from experiments.results.swept import varied
+from experiments.results.evaluations import Evaluation
+from experiments.results.folder import RunFolder, runs_in
 from experiments.run.anew import Finished, judge_anew
 from experiments.run.build import judged
 from experiments.run.world import set_up
-from xformopt import text
 from xformopt.refused import Refused, under
 
 USAGE = """\
@@ -56,26 +52,26 @@ def evaluate(arguments: Sequence[str]) -> int:
         command = _command(arguments)
     except Exception as error:
         return _report(error)
-    status, labels = 0, dict[str, None]()
+    status, judged = 0, dict[Path, list[Evaluation]]()
     for folder in command.folders:
         try:
-            labels |= dict.fromkeys(_judge(folder, command))
+            judged[folder] = _judge(folder, command)
         except Exception as error:
             status = max(status, _report(error, f"{shown(folder)}: "))
-    if labels:
-        print(_table(command.folders, list(labels)))
+    if judged:
+        print(table_of(judged))
     return status
 
 
 def _command(arguments: Sequence[str]) -> Command:
-    words = taken([a for a in arguments if "=" in a])
+    named = [a for a in arguments if "=" not in a or Path(a).is_dir()]
+    words = taken([a for a in arguments if a not in named])
     if words.rerun or words.resume:
         raise Refused("`rerun` and `resume` are of `python -m experiments`: name a folder alone")
-    others = [a for a in arguments if "=" not in a]
-    flag = next((a for a in others if a.startswith("-")), None)
+    flag = next((a for a in named if a.startswith("-")), None)
     if flag:
         raise Refused(f"`{flag}`: there is no such flag; `--help` says what there is")
-    folders = tuple(run for folder in others for run in _runs(Path(folder)))
+    folders = tuple(run for folder in named for run in runs_in(Path(folder)))
     if not folders:
         raise Refused("at least one folder of a run or a sweep must be given; `--help` says how")
     fill_store(words.trusted)
@@ -98,31 +94,20 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
         return compose("evaluate", overrides=[*overrides])
 
 
-def _runs(folder: Path) -> Iterator[Path]:
-    """Give the run of a folder, or those of the sweep that it holds."""
-    if (folder / CONFIG).is_file():
-        yield folder
-        return
-    found = sorted(path.parent for path in folder.glob(f"*/**/{CONFIG}"))
-    found = [path for path in found if path.name != ".hydra"]
-    if not found:
-        raise Refused(f"`{folder}` holds no run: a run has a `{CONFIG}`")
-    yield from sorted(found, key=lambda path: (len(path.name), path.name))
-
-
-def _judge(folder: Path, command: Command) -> Sequence[str]:
-    """Judge one run, and say what is found as it comes; return what its figures are called by."""
-    notes: list[str] = []
+def _judge(folder: Path, command: Command) -> list[Evaluation]:
+    """Judge one run, and say what is new as it comes; return all that was asked."""
+    notes, found = list[str](), list[Evaluation]()
     with RunFolder(folder).held():
-        run = _finished(folder, command)
-        for one in judge_anew(run, command.robustness, notes):
-            print(f"{shown(folder)}  {_line(one)}", flush=True)
-        summary = RunFolder(folder).summary()
+        run, summary = _finished(folder, command), RunFolder(folder).summary()
+        for one, is_new in judge_anew(run, command.robustness, notes):
+            found.append(one)
+            if is_new:
+                print(f"{shown(folder)}  {_line(one)}", flush=True)
         if command.cfg.pictures and summary.goal:
             draw(folder, summary.title, summary.goal)
     for note in notes:
         print(f"note: {shown(folder)}: {note}", flush=True)
-    return command.robustness.labels(run.data)
+    return found
 
 
 def _finished(folder: Path, command: Command) -> Finished:
@@ -142,28 +127,6 @@ def _line(one: Evaluation) -> str:
     level = "" if one.kind == "clean" else f" {one.level:.4g}"
     metrics = "  ".join(f"{name} {value:.4g}" for name, value in one.metrics.items())
     return f"{weights}  {one.name}{level}  {metrics}  {one.seconds:.1f} s"
-
-
-def _table(folders: Sequence[Path], labels: Sequence[str]) -> str:
-    """Return what the last weights of each run reach, a row a run, of which one is told apart."""
-    summaries = [RunFolder(folder).summary() for folder in folders]
-    labels = [label for label in labels if not label.startswith(f"{CORRUPTED}_")]
-    swept = varied([summary.overrides for summary in summaries])
-    rows = [
-        [shown(folder), words, *_reached(folder, summary, labels)]
-        for folder, summary, words in zip(folders, summaries, swept, strict=True)
-    ]
-    return text.as_markdown(["run", "set", *labels], rows, aligned=True)
-
-
-def _reached(folder: Path, summary: Summary, labels: Sequence[str]) -> list[str]:
-    if summary.goal is None:
-        return [""] * len(labels)
-    metric = summary.goal.name.removeprefix("valid_")
-    own = [one for one in evaluations.read(folder) if (one.weights, one.average) == ("last", "")]
-    figures = flat(own, metric)
-    values = [figures.get(f"test_{label}_{metric}") for label in labels]
-    return ["" if value is None else f"{value:.4g}" for value in values]
 
 
 def _report(error: Exception, where: str = "") -> int:

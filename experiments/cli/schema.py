@@ -47,7 +47,8 @@ def top_level_keys() -> tuple[str, ...]:
     held: Any = OmegaConf.load(CONF / "config.yaml")
     chosen = [group for entry in held.defaults if isinstance(entry, DictConfig) for group in entry]
     named = [str(group) for group in chosen if not str(group).startswith("override")]
-    return tuple({*named, *map(str, held)} - {"defaults", "hydra"})
+    named = [group for group in named if "/" not in group]  # of those below, the first is the key
+    return tuple({*named, *map(str, held)} - {"defaults", "hydra", "experiment"})
 
 
 def _check_optim(cfg: DictConfig) -> None:

@@ -1,13 +1,16 @@
 """The table that ends a run."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from experiments.results import evaluations
-from experiments.results.evaluations import CORRUPTED, flat
+from experiments.results.evaluations import CORRUPTED, Evaluation, flat
+from experiments.results.folder import RunFolder
 from experiments.results.summary import Summary
+from experiments.results.swept import varied
 from experiments.results.words import as_words
+from xformopt.text import as_markdown
 
 
 def show(summary: Summary, path: Path) -> None:
@@ -53,6 +56,31 @@ def as_rows(summary: Summary, path: Path) -> list[tuple[str, str]]:
         ("weights", ", ".join(weights)),
     ]
     return [row for row in rows if row[1]]
+
+
+def table_of(judged: Mapping[Path, Sequence[Evaluation]]) -> str:
+    """Return what the last weights of each run reach, a row a run, of which one is told apart."""
+    summaries = {folder: RunFolder(folder).summary() for folder in judged}
+    figures = {folder: _figures(summaries[folder], judged[folder]) for folder in judged}
+    labels = [
+        label
+        for label in dict.fromkeys(label for own in figures.values() for label in own)
+        if not label.startswith(f"{CORRUPTED}_")  # one of those that it is the mean of
+    ]
+    swept = varied([summary.overrides for summary in summaries.values()])
+    rows = [
+        [shown(folder), words, *(f"{own[k]:.4g}" if k in own else "" for k in labels)]
+        for (folder, own), words in zip(figures.items(), swept, strict=True)
+    ]
+    return as_markdown(["run", "set", *labels], rows, aligned=True)
+
+
+def _figures(summary: Summary, found: Sequence[Evaluation]) -> dict[str, float]:
+    """Return the goal of the last weights under each condition, by what that is called."""
+    metric = summary.goal.name.removeprefix("valid_") if summary.goal else ""
+    own = [one for one in found if (one.weights, one.average) == ("last", "")]
+    figures = flat(own, metric) if metric else {}
+    return {k.removeprefix("test_").removesuffix(f"_{metric}"): v for k, v in figures.items()}
 
 
 def shown(path: Path) -> str:

@@ -1,6 +1,5 @@
 """Corrupted test images of others, as CIFAR-10-C has them: a file a corruption, and the labels."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +19,27 @@ def names_of(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.npy") if path.stem != LABELS)
 
 
-def corrupted_images(folder: Path, name: str, data: Data) -> Sequence[Images]:
-    """Return the images of each severity: uint8, `(5 N, H, W, C)`, the least severe first.
+def corrupted_size(folder: Path, name: str, data: Data) -> int:
+    """Return how many images each severity has, in files that fit the data; none is read."""
+    return len(_checked(folder, name, data)[0]) // SEVERITIES
+
+
+def corrupted_images(folder: Path, name: str, severity: int, data: Data) -> Images:
+    """Return the images of a severity: of uint8, `(5 N, H, W, C)`, the least severe first.
 
     They must have the shape and the classes of the data.
 
     Source: Hendrycks & Dietterich 2019, Benchmarking neural network robustness to common
     corruptions and perturbations, ICLR.
     """
+    pixels, labels = _checked(folder, name, data)
+    count = len(pixels) // SEVERITIES
+    part = slice((severity - 1) * count, severity * count)
+    held = torch.from_numpy(np.array(pixels[part].transpose(0, 3, 1, 2)))
+    return Images(held, torch.from_numpy(labels[part].astype(np.int64)))
+
+
+def _checked(folder: Path, name: str, data: Data) -> tuple[np.ndarray, np.ndarray]:
     pixels, labels = (_array(folder / f"{key}.npy") for key in (name, LABELS))
     of = f"`{folder / f'{name}.npy'}`"
     channels, height, width = data.shape
@@ -38,10 +50,7 @@ def corrupted_images(folder: Path, name: str, data: Data) -> Sequence[Images]:
     if labels.shape != pixels.shape[:1] or not 0 <= labels.min() <= labels.max() < data.classes:
         got = f"{labels.shape[0]} from {labels.min()} to {labels.max()}"
         raise Refused(f"{of} must have a label below {data.classes} for each image, got {got}")
-    held = torch.from_numpy(np.array(pixels.transpose(0, 3, 1, 2)))
-    classes = torch.from_numpy(labels.astype(np.int64))
-    parts = [torch.arange(len(held)).chunk(SEVERITIES)[i] for i in range(SEVERITIES)]
-    return [Images(held[part], classes[part]) for part in parts]
+    return pixels, labels
 
 
 def _array(path: Path) -> np.ndarray:

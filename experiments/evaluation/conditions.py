@@ -19,8 +19,9 @@ class Condition(NamedTuple):
     """What is done to images before a model is asked.
 
     `kind` is clean, attack or corruption; `level` the radius of an attack, or the severity of a
-    corruption; `settings` are what else a figure depends on; `images` stand in the place of those
-    of the part, where files hold them. `norm` is that of an attack, which may ask for no gradients.
+    corruption; `settings` are what else a figure depends on; `images` gives `size` images
+    in the place of those of the part, where files hold them. `norm` is that of an attack, which may
+    ask for no gradients.
     """
 
     kind: str
@@ -28,7 +29,8 @@ class Condition(NamedTuple):
     level: float
     settings: Mapping[str, Any]
     change: Change
-    images: Images | None = None
+    images: Callable[[], Images] | None = None
+    size: int | None = None
     norm: str = ""
     gradients: bool = True
 
@@ -39,7 +41,11 @@ class Condition(NamedTuple):
 
     def of(self, images: Images) -> Images:
         """Return the images that are taken, in the place of those of a part."""
-        return images if self.images is None else self.images
+        return images if self.images is None else self.images()
+
+    def count(self, images: Images) -> int:
+        """Return how many images are taken."""
+        return len(images) if self.size is None else self.size
 
     def batches(self, model: nn.Module, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Give images as they are changed, with their labels."""
@@ -71,6 +77,9 @@ def corrupted(name: str, severity: int) -> Condition:
     return Condition("corruption", name, severity, {}, change)
 
 
-def of_files(name: str, severity: int, images: Images, folder: str) -> Condition:
+def of_files(
+    name: str, severity: int, images: Callable[[], Images], size: int, folder: str
+) -> Condition:
     """Return the condition of images that were corrupted by others, and lie in files."""
-    return Condition("corruption", name, severity, {"files": folder}, CLEAN.change, images)
+    settings = {"files": folder}
+    return Condition("corruption", name, severity, settings, CLEAN.change, images, size)

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from experiments.data.contract import Data
-from experiments.data.corrupted import corrupted_images, names_of
+from experiments.data.corrupted import corrupted_images, corrupted_size, names_of
 from experiments.evaluation.conditions import Condition, corrupted, of_files
 from xformopt.perturbations import CORRUPTIONS
 from xformopt.refused import Refused
@@ -29,9 +30,14 @@ class Corruptions:
         """Refuse what cannot be, and what nothing would read."""
         if not isinstance(self.chosen, bool) and not _is_list_of(str, self.chosen):
             raise Refused("corruptions", "true, false or a list of names", self.chosen)
-        severities = self.severities or ALL
-        if not (_is_list_of(int, severities) and {*severities} <= {*ALL}):
+        severities = ALL if self.severities is None else self.severities
+        if not (_is_list_of(int, severities) and {*severities} <= {*ALL} and len(severities)):
             raise Refused("severities", "a list of ints from 1 to 5, or null", severities)
+        for key in ("chosen", "severities"):
+            said = getattr(self, key)
+            if _is_list_of(object, said) and len({*said}) < len(said):
+                name = "corruptions" if key == "chosen" else key
+                raise Refused(name, "a list without repetitions", said)
         for key in ("severities", "files"):
             if not self.chosen and getattr(self, key) is not None:
                 rule, way_out = "null without `eval.corruptions`", "`eval.corruptions=true`"
@@ -62,9 +68,11 @@ class Corruptions:
             if self.files is None:
                 yield from (corrupted(name, severity) for severity in self.severities or ALL)
             elif split == "test":
-                held = corrupted_images(Path(self.files).expanduser(), name, data)
+                folder = Path(self.files).expanduser()
+                size = corrupted_size(folder, name, data)
                 for severity in self.severities or ALL:
-                    yield of_files(name, severity, held[severity - 1], self.files)
+                    images = partial(corrupted_images, folder, name, severity, data)
+                    yield of_files(name, severity, images, size, self.files)
 
     def _known(self) -> list[str]:
         return list(CORRUPTIONS) if self.files is None else names_of(Path(self.files).expanduser())

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import groupby
 from time import perf_counter
 from typing import Literal, NamedTuple
 
@@ -13,7 +14,7 @@ from torch import nn
 from experiments.data.batches import Batch, in_order
 from experiments.data.contract import Images
 from experiments.evaluation.conditions import Condition
-from experiments.results.evaluations import Evaluation
+from experiments.results.evaluations import Evaluation, Record
 from experiments.results.metric import Metric
 from xformopt.perturbations import AttackWarning, remarks
 
@@ -35,37 +36,62 @@ class Weights(NamedTuple):
     average: str = ""
 
 
-def measure(
-    evaluate: Callable[[nn.Module, Iterable[Batch]], dict[str, float]],
-    weights: Weights,
-    split: str,
-    images: Images,
-    condition: Condition,
-) -> Evaluation:
-    """Return the metrics of weights on a part, under a condition; the model evaluates already."""
-    began = perf_counter()
-    device = next(weights.model.parameters()).device
-    taken = condition.of(images)
-    batches = condition.batches(weights.model, in_order(taken, device, AT_A_TIME))
-    metrics = {name: float(value) for name, value in evaluate(weights.model, batches).items()}
-    seconds = round(perf_counter() - began, 3)
-    asked = described(weights, split, images, condition)
-    return replace(asked, metrics=metrics, seconds=seconds)
+class Asked(NamedTuple):
+    """What is asked of weights: how they are judged, on which images, under which conditions.
 
+    `record` keeps what is measured, and `notes` what should be known of it.
+    """
 
-def described(weights: Weights, split: str, images: Images, condition: Condition) -> Evaluation:
-    """Return what would be measured, without metrics."""
-    return Evaluation(
-        weights=weights.which,
-        average=weights.average,
-        split=split,
-        kind=condition.kind,
-        name=condition.name,
-        level=condition.level,
-        settings=condition.settings,
-        count=len(condition.of(images)),
-        metrics={},
-    )
+    evaluate: Callable[[nn.Module, Iterable[Batch]], dict[str, float]]
+    goal: Metric
+    split: str
+    images: Images
+    conditions: Sequence[Condition]
+    record: Record
+    notes: list[str]
+
+    def of(self, weights: Weights, *, as_last: bool = False) -> Iterator[tuple[Evaluation, bool]]:
+        """Give the metrics of weights under each condition, and whether they are new.
+
+        The model evaluates already. What is on record is not measured again; nor is what the last
+        weights have, where these are the same.
+        """
+        found: list[Evaluation] = []
+        for condition in self.conditions:
+            asked = self._described(weights, condition)
+            one = self.record.find(asked)
+            is_new = one is None
+            if one is None:
+                twin = self.record.find(replace(asked, weights="last")) if as_last else None
+                one = twin or self._measured(asked, weights, condition)
+                one = replace(one, weights=asked.weights)
+                self.record.keep(one)
+            found.append(one)
+            yield one, is_new
+        self.notes.extend(masked(self.conditions, found, self.goal))
+
+    def _measured(self, asked: Evaluation, weights: Weights, condition: Condition) -> Evaluation:
+        began = perf_counter()
+        device = next(weights.model.parameters()).device
+        images = in_order(condition.of(self.images), device, AT_A_TIME)
+        with noting(self.notes, condition):
+            metrics = self.evaluate(weights.model, condition.batches(weights.model, images))
+        seconds = round(perf_counter() - began, 3)
+        return replace(asked, metrics={k: float(v) for k, v in metrics.items()}, seconds=seconds)
+
+    def _described(self, weights: Weights, condition: Condition) -> Evaluation:
+        """Return what would be measured, without metrics."""
+        return Evaluation(
+            weights=weights.which,
+            average=weights.average,
+            split=self.split,
+            kind=condition.kind,
+            name=condition.name,
+            level=condition.level,
+            settings=condition.settings,
+            count=condition.count(self.images),
+            metrics={},
+        )
 
 
 def answers_to_note(model: nn.Module, images: Images) -> list[str]:
@@ -82,15 +108,18 @@ def noting(notes: list[str], condition: Condition) -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", AttackWarning)
         yield
-    first = {type(one.message): one.message for one in reversed(caught) if _is_of_attack(one)}
-    notes += [f"`eval.attacks`, {condition.label}: {said}" for said in first.values()]
+    ours = [one for one in caught if issubclass(one.category, AttackWarning)]
+    for _, warned in groupby(sorted(ours, key=_kind), _kind):
+        first, *others = warned
+        times = f", and of {len(others)} more batches the like" if others else ""
+        notes.append(f"`eval.attacks`, {condition.label}: {first.message}{times}")
     for one in caught:
-        if not _is_of_attack(one):
+        if one not in ours:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
-def _is_of_attack(one: warnings.WarningMessage) -> bool:
-    return issubclass(one.category, AttackWarning)
+def _kind(one: warnings.WarningMessage) -> str:
+    return one.category.__name__
 
 
 def masked(

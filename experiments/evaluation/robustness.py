@@ -35,8 +35,8 @@ class Robustness:
         severities: those of the corruptions, from 1 to 5; null: all.
         files: a folder of corrupted test images, as those of CIFAR-10-C, in the place of ours.
         worst_of: whether the attacks count as one, each on what those before it have left.
-        every: at so many evaluations in training, and at the last, valid is attacked too; null: at
-            none. The last and the best weights are judged on test at the end, always.
+        every: at each such evaluation in training, and after the last step, valid is attacked too;
+            null: at none. The last and the best weights are judged on test at the end, always.
         subset: so many images of a part are taken, the same in each run; null: all.
     """
 
@@ -82,7 +82,7 @@ class Robustness:
             yield CLEAN
             yield from self._attacks()
             for one in self._corruptions().conditions(data, split):
-                yield one._replace(images=one.images and self.part(one.images))
+                yield one if one.images is None else self._some_of(one)
 
     def _attacks(self) -> Iterator[Condition]:
         attackers: Mapping[str, Any] = self.attacks
@@ -120,13 +120,25 @@ class Robustness:
         drawn = torch.randperm(len(images), generator=generator(0, "eval.subset"))
         return images.part(drawn[: self.subset].sort().values.to(images.labels.device))
 
+    def _some_of(self, one: Condition) -> Condition:
+        """Return the same on as many of its own images."""
+        images, size = one.images, one.size or 0
+        assert images is not None
+        count = size if self.subset is None else min(size, self.subset)
+        return one._replace(images=lambda: self.part(images()), size=count)
+
     def _corruptions(self) -> Corruptions:
         return Corruptions(self.corruptions, self.severities, self.files)
 
     def _radii(self, attack: Attack) -> Sequence[Radius]:
         if self.epsilon is None:
             return [attack.epsilon]
-        return [self.epsilon] if isinstance(self.epsilon, float | int | str) else self.epsilon
+        said = self.epsilon
+        radii = [said] if isinstance(said, float | int | str) else [*said]
+        labels = {f"{attack.at(radius).epsilon:.4g}" for radius in radii}
+        if not radii or len(labels) < len(radii):
+            raise Refused("epsilon", "a list of radii that differ in four digits", said)
+        return radii
 
     def _check_attack(self, name: str, attack: Any) -> None:
         if not isinstance(attack, Attack):

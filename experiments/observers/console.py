@@ -35,6 +35,8 @@ class Lines(Observer):
         """Print the line of an evaluation, if one is due."""
         if not isinstance(event, Evaluated):
             return
+        for note in event.notes:
+            print(f"note: {note}", flush=True)
         self.left_out += bool(self.waiting)
         self.waiting = self._line(event)
         if event.step >= self.due or event.step == self.run.steps:
@@ -90,6 +92,8 @@ class Bar(Observer):
             names = dict.fromkeys([next(iter(event.metrics)), self.run.goal.name])
             shown = as_words({name: event.metrics[name] for name in names})
             self.bar.update(self.task, metrics=shown)
+            for note in event.notes:
+                self.bar.console.print(f"note: {note}", markup=False)
         else:
             rate = speed(self.run, event.step, self.began)
             if self.bar.console.width >= WIDE:

@@ -45,12 +45,16 @@ class Stepped(NamedTuple):
 
 
 class Evaluated(NamedTuple):
-    """The model was judged after `step` steps; `best` where the goal was never better."""
+    """The model was judged after `step` steps; `best` where the goal was never better.
+
+    `notes` say what has set in since the evaluation before.
+    """
 
     step: int
     metrics: dict[str, float]
     seconds: float
     best: bool
+    notes: tuple[str, ...] = ()
 
 
 Event = Stepped | Evaluated

@@ -31,9 +31,11 @@ class RobustnessCurves(Observer):
 def draw(folder: Path, title: str, goal: Metric) -> None:
     """Draw what is on record of the last weights of a run, and of averages of them.
 
-    Of what was measured twice, with other settings, the newest is drawn.
+    Of what was measured twice, with other settings, the newest is drawn, of that on most images.
     """
     held = [one for one in evaluations.read(folder) if one.weights == "last"]
+    most = max((one.count for one in held if one.kind != "clean"), default=0)
+    held = [one for one in held if one.count == most]
     found = {(one.kind, one.name, one.level, one.average): one for one in held}.values()
     kinds = {kind: [one for one in found if one.kind == kind] for kind in evaluations.KINDS}
     pictures = Pictures(folder, f"{title}, last weights", goal, kinds["clean"])

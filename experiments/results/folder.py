@@ -82,6 +82,15 @@ class RunFolder:
         replace(self.path / summaries.NAME, summaries.as_json(summary))
 
 
+def runs_in(folder: Path) -> list[Path]:
+    """Return the run of a folder, or those of the sweep that it holds, in order of their names."""
+    found = [path.parent for path in folder.rglob(summaries.NAME)]
+    found = [run for run in found if (run / CONFIG).is_file()]
+    if not found:
+        raise Refused(f"`{folder}` holds no run that began, with its `{CONFIG}`")
+    return sorted(found, key=lambda run: (len(run.name), run.name))
+
+
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Return the figures of each evaluation of a run."""
     return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.results import evaluations
 from experiments.results import summary as summaries
 from experiments.results.evaluations import Evaluation
+from experiments.results.folder import runs_in
 from experiments.results.swept import as_value, swept
 from xformopt.refused import Refused
 
@@ -16,20 +17,24 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+DEFAULT = "default"
+"""The value of what a run leaves as it is, and another sets."""
+
 NEEDS = "`pip install 'xformopt[results]'` brings pandas and xarray"
 
 
 @dataclass(frozen=True)
 class Results:
-    """The runs of some folders, in order of their names."""
+    """The runs of some folders."""
 
     folders: Sequence[Path]
 
     @cached_property
     def settings(self) -> list[dict[str, Any]]:
-        """Return of each run its seed, and what it sets that another sets otherwise."""
+        """Return of each run its seed, and what it sets that another sets otherwise, or not."""
         found = swept([summary.overrides for summary in self.summaries])
-        own = [{k: as_value(v) for k, v in one.items() if k != "seed"} for one in found]
+        keys = dict.fromkeys(key for one in found for key in one if key != "seed")
+        own = [{k: as_value(one[k]) if k in one else DEFAULT for k in keys} for one in found]
         return [{**one, "seed": s.seed} for one, s in zip(own, self.summaries, strict=True)]
 
     @cached_property
@@ -50,7 +55,7 @@ class Results:
     def evaluations(self) -> "pd.DataFrame":
         """Return a row an evaluation under attacks and corruptions, with the run's settings.
 
-        Of what was measured twice, with other settings of an attack, the newest is taken.
+        Of what was measured twice on as many images, with other settings, the newest is taken.
         """
         pandas = _module("pandas")
         rows = []
@@ -66,7 +71,7 @@ class Results:
 
         Final figures have a value for each; metrics under attacks, `attack_accuracy`, one for each
         weights, attack and epsilon; those on corrupted images, `corruption_accuracy`, for each
-        weights, corruption and severity. What was not run is NaN.
+        weights, corruption and severity. What was not run is NaN; of several, that on most images.
         """
         xarray = _module("xarray")
         keys = list(dict.fromkeys(key for held in self.settings for key in held))
@@ -78,6 +83,7 @@ class Results:
             if len(own):
                 own = own.rename(columns={"name": kind, "level": level})
                 left = [*keys, "weights", kind, level]
+                own = own.sort_values("count", kind="stable").drop_duplicates(left, keep="last")
                 dropped = ["average", "split", "kind", "count", "seconds", "folder"]
                 arrays = _arrays(own.drop(columns=dropped), left)
                 names: dict[Hashable, Hashable] = {name: f"{kind}_{name}" for name in arrays}
@@ -91,19 +97,11 @@ def load(*folders: str | Path) -> Results:
     Raises:
         Refused: where a folder holds no run, or pandas and xarray are missing.
     """
-    found = [run for folder in folders for run in _runs(Path(folder))]
-    return Results(sorted(found, key=lambda run: (len(run.name), run.name)))
-
-
-def _runs(folder: Path) -> list[Path]:
-    found = [path.parent for path in folder.rglob(summaries.NAME)]
-    if not found:
-        raise Refused(f"`{folder}` holds no run: a run has a `{summaries.NAME}`")
-    return found
+    return Results([run for folder in folders for run in runs_in(Path(folder))])
 
 
 def _place(one: Evaluation) -> tuple[Any, ...]:
-    return one.weights, one.average, one.split, one.kind, one.name, one.level
+    return one.weights, one.average, one.split, one.kind, one.name, one.level, one.count
 
 
 def _arrays(table: "pd.DataFrame", keys: Sequence[str]) -> "xr.Dataset":

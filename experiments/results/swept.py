@@ -34,12 +34,13 @@ def varied(jobs: Sequence[Sequence[str]]) -> list[str]:
 
 
 def as_value(text: str) -> Any:
-    """Return a number, truth or null where a text is one.
+    """Return a number, truth or null where a text is one; all else is text.
 
     >>> as_value("1e-3"), as_value("lion"), as_value("null")
     (0.001, 'lion', None)
     """
     try:
-        return float(text) if "e" in text.lower() else yaml.safe_load(text)
+        value = float(text) if "e" in text.lower() else yaml.safe_load(text)
     except (ValueError, yaml.YAMLError):
         return text
+    return text if isinstance(value, list | dict) else value

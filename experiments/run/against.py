@@ -9,6 +9,7 @@ from experiments.adversarial.contract import Adversarial, Trained
 from experiments.data.contract import Data
 from experiments.data.draws import generator
 from experiments.run.parts import Parts
+from experiments.run.ranks import rank
 from experiments.run.scaling import taking_several
 from experiments.run.trainer import Trainer
 from xformopt.refused import Refused, under
@@ -36,7 +37,7 @@ def drawn(parts: Parts) -> Generator | None:
     """Return what an attack draws from at this step, the same however often it is asked."""
     if parts.state.adversarial is None:
         return None
-    return generator(parts.seed, "adversarial", parts.state.step, device=parts.device)
+    return generator(parts.seed, "adversarial", parts.state.step, rank(), device=parts.device)
 
 
 def loss(parts: Parts, piece: Any, numbers: Generator | None) -> Tensor:
@@ -57,11 +58,16 @@ def figures(parts: Parts) -> dict[str, float]:
     return {**adversarial.watch(parts.state.model, data), ATTACKING: seconds}
 
 
+def said(parts: Parts) -> list[str]:
+    """Return what has set in by now."""
+    return parts.state.adversarial.remarks() if parts.state.adversarial else []
+
+
 def remarks(parts: Parts) -> list[str]:
     """Return what should be known of training against attacks."""
     adversarial, state = parts.state.adversarial, parts.state
     if adversarial is None or not state.seconds:
         return []
     spent = adversarial.clock.seconds()
-    share = f"{spent:.1f} of {state.seconds:.1f} seconds of training, {spent / state.seconds:.0%}"
-    return [*adversarial.remarks(), f"`{KEY}` took {share}"]
+    share = f"{spent:.1f} of {state.seconds:.1f} seconds of steps and evaluations"
+    return [*said(parts), f"`{KEY}` took {share}, {spent / state.seconds:.0%}"]

@@ -1,16 +1,14 @@
 """The weights that a run kept, judged anew; what is on record already is not measured again."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from experiments.data.contract import Data, Images
-from experiments.evaluation.conditions import Condition
-from experiments.evaluation.measuring import Weights, Which, described, masked, measure, noting
+from experiments.data.contract import Data
+from experiments.evaluation.measuring import Asked, Weights, Which, answers_to_note
 from experiments.evaluation.robustness import Robustness
 from experiments.results.evaluations import Evaluation, Record
 from experiments.run.stepping import precision
@@ -40,38 +38,26 @@ class Finished(NamedTuple):
     device: torch.device
 
 
-def judge_anew(run: Finished, robustness: Robustness, notes: list[str]) -> Iterator[Evaluation]:
-    """Measure what is not on record, append it, and give each line; the last weights come first.
+def judge_anew(
+    run: Finished, robustness: Robustness, notes: list[str]
+) -> Iterator[tuple[Evaluation, bool]]:
+    """Give all that is asked, and whether it is new; that is measured, and appended as it comes.
 
-    Where the best weights are the last, they are measured once.
+    The last weights come first; where the best are these, they are measured once.
     """
-    test, record = robustness.part(run.data.test), Record(run.folder)
-    conditions = list(robustness.conditions(run.data))
     files = weights_of(run.folder)
     last = {one.average: one.step for one in files if one.which == "last"}
+    test, conditions = robustness.part(run.data.test), list(robustness.conditions(run.data))
+    record, task = Record(run.folder), run.task
+    asked = Asked(task.evaluate, task.goal, "test", test, conditions, record, notes)
     for kept in files:
-        weights = Weights(run.model, kept.which, kept.average)
         fill(run.model, kept.file)
-        own: list[Evaluation] = []
-        for condition in conditions:
-            asked = described(weights, "test", test, condition)
-            if one := record.find(asked):
-                own.append(one)
-                continue
-            same = kept.step and kept.step == last.get(kept.average)
-            found = record.find(replace(asked, weights="last")) if same else None
-            if found is None:
-                with noting(notes, condition):
-                    found = _measured(run, weights, test, condition)
-            own.append(replace(found, weights=kept.which))
-            record.keep(own[-1])
-            yield own[-1]
-        notes += masked(conditions, own, run.task.goal)
-
-
-def _measured(run: Finished, weights: Weights, test: Images, condition: Condition) -> Evaluation:
-    with evaluating(run.model), precision(run.trainer, run.device):
-        return measure(run.task.evaluate, weights, "test", test, condition)
+        weights = Weights(run.model, kept.which, kept.average)
+        with evaluating(run.model), precision(run.trainer, run.device):
+            if kept == files[0] and robustness.attacks:
+                notes += answers_to_note(run.model, test)
+            as_last = bool(kept.step) and kept.step == last.get(kept.average)
+            yield from asked.of(weights, as_last=as_last)
 
 
 def weights_of(folder: Path) -> list[Kept]:
@@ -85,6 +71,7 @@ def weights_of(folder: Path) -> list[Kept]:
 
 def fill(model: nn.Module, file: Path) -> None:
     """Give a network the weights of a file, which must be of such a one."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_model
 
     try:
@@ -93,12 +80,21 @@ def fill(model: nn.Module, file: Path) -> None:
         first = " ".join(str(error).split("\n")[1:2]).strip().rstrip(".")
         says = f"`{file}` holds the weights of another network than `config.yaml` says: {first}"
         raise Refused(says) from error
+    except SafetensorError as error:
+        raise _broken(file, error) from error
 
 
 def _kept(path: Path) -> Kept:
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     which, _, average = path.stem.partition("_")
-    with safe_open(path, framework="pt") as file:
-        step = (file.metadata() or {}).get("step", "")
+    try:
+        with safe_open(path, framework="pt") as file:
+            step = (file.metadata() or {}).get("step", "")
+    except SafetensorError as error:
+        raise _broken(path, error) from error
     return Kept(path, which, average, step)  # type: ignore[arg-type]
+
+
+def _broken(path: Path, error: Exception) -> Refused:
+    return Refused(f"`{path}` cannot be read as weights: {error}; another run has whole ones")

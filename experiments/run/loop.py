@@ -13,6 +13,7 @@ from experiments.run.robust import in_training
 from experiments.run.state import Best, Judged, State
 from experiments.run.stepping import step
 from experiments.run.watching import watching
+from experiments.run.world import without_trace
 
 
 def train(parts: Parts) -> Iterator[Event]:
@@ -46,8 +47,12 @@ def _evaluated(parts: Parts, began: float) -> Evaluated:
     state = parts.state
     _mode(state, "eval")
     trained = {"loss": float(state.loss) / state.counted} if state.counted else {}
-    judged = judge(parts, "valid", models(state)) | in_training(parts, models(state))
-    metrics = of_first({**trained, **judged, **against.figures(parts)})
+    judged = judge(parts, "valid", models(state))
+    before = against.said(parts)
+    with without_trace():
+        robust = in_training(parts, models(state)) | against.figures(parts)
+    notes = tuple(said for said in against.said(parts) if said not in before)
+    metrics = of_first({**trained, **judged, **robust})
     check_finite(metrics, state)
     gather(state)
     state.loss, state.counted = 0.0, 0
@@ -58,7 +63,7 @@ def _evaluated(parts: Parts, began: float) -> Evaluated:
     state.last = Judged(state.step, metrics)
     if best:
         state.best = Best(state.step, metrics, weights(state) if parts.data else {})
-    return Evaluated(state.step, dict(metrics), state.seconds, best)
+    return Evaluated(state.step, dict(metrics), state.seconds, best, notes)
 
 
 def _is_best(parts: Parts, metrics: dict[str, float]) -> bool:

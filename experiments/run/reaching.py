@@ -5,6 +5,7 @@ from typing import Any
 
 from experiments.results.evaluations import Record
 from experiments.results.folder import RunFolder
+from experiments.run.against import ATTACKING
 from experiments.run.judging import Models, check_finite, judge, models, with_weights
 from experiments.run.parts import Parts
 from experiments.run.robust import evaluations, figures_of, remarks_on
@@ -34,10 +35,15 @@ def reached(parts: Parts, folder: RunFolder) -> dict[str, Any]:
     return {
         "target": state.target,
         "conditions": parts.robustness.labels(parts.data),
-        "final": {"step": last.step, **last.metrics, **final},
-        "best": {"step": best.step, **best.metrics, **kept},
+        "final": {"step": last.step, **_untimed(last.metrics), **final},
+        "best": {"step": best.step, **_untimed(best.metrics), **kept},
         "notes": notes,
     }
+
+
+def _untimed(metrics: Figures) -> Figures:
+    """Return figures of the weights alone, by which runs that are the same are seen."""
+    return {name: value for name, value in metrics.items() if name != ATTACKING}
 
 
 def _tested(parts: Parts, judged: Models) -> Figures:

@@ -2,15 +2,7 @@
 
 from collections.abc import Sequence
 
-from experiments.evaluation.measuring import (
-    Weights,
-    Which,
-    answers_to_note,
-    described,
-    masked,
-    measure,
-    noting,
-)
+from experiments.evaluation.measuring import Asked, Weights, Which, answers_to_note
 from experiments.results.evaluations import Evaluation, Record, flat
 from experiments.run.judging import Models, check_finite
 from experiments.run.parts import Parts
@@ -25,23 +17,16 @@ def evaluations(
 
     What a run that was cut off has on record is not measured again.
     """
-    found: list[Evaluation] = []
     if not (parts.robustness and parts.data):
-        return found
+        return []
     images = parts.robustness.part(parts.data.parts[split])
     conditions = list(parts.robustness.conditions(parts.data, split))
+    task = parts.task
+    asked = Asked(task.evaluate, task.goal, split, images, conditions, record, notes)
+    found: list[Evaluation] = []
     for average, model in judged:
-        weights, own = Weights(model, which, average), list[Evaluation]()
         with evaluating(model), precision(parts.trainer, parts.device):
-            for condition in conditions:
-                one = record.find(described(weights, split, images, condition))
-                if one is None:
-                    with noting(notes, condition):
-                        one = measure(parts.task.evaluate, weights, split, images, condition)
-                    record.keep(one)
-                own.append(one)
-        notes += masked(conditions, own, parts.task.goal)
-        found += own
+            found += [one for one, _ in asked.of(Weights(model, which, average))]
     return found
 
 

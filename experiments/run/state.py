@@ -36,9 +36,9 @@ class State:
 
     `plain` is a model of the same shape, where the parameters of `model` are sharded; `average` is
     the model that `trainer.ema` keeps; `scaler` scales float16 gradients up; `adversarial` trains
-    against attacks; `loss` is the sum over
-    the `counted` steps since the evaluation before, the `last`; `stale` is the number of
-    evaluations since the `best`; `target` is when the goal first came up to `trainer.target`.
+    against attacks; `loss` is the sum over the `counted` steps since the evaluation before, the
+    `last`; `stale` is the number of evaluations since the `best`; `target` is when the goal first
+    came up to `trainer.target`.
     """
 
     model: nn.Module

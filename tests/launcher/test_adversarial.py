@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from experiments.adversarial import overfitting
 from experiments.adversarial.contract import Trained
 from experiments.adversarial.fast import Fast
 from experiments.adversarial.free import Free
@@ -63,9 +64,16 @@ class TestEachWay:
 
     @pytest.mark.parametrize("precision", ["bf16", "fp16"])
     def test_in_half_precision(self, cli: Any, precision: str):
-        chosen = ["trainer.adversarial=trades", "trainer.adversarial.steps=2", "trainer.epochs=1"]
-        result = cli("model=mlp", *chosen, f"trainer.precision={precision}")
-        assert result.status == 0, result.err
+        """Attacks find as much as in float32, in training and at the end."""
+        chosen = ["model=mlp", "eval.attacks=[pgd_linf]", "eval.epsilon=0.2", "trainer.epochs=10"]
+        half, single = (
+            cli(*chosen, f"trainer.precision={kind}").read("summary.json")["final"]
+            for kind in (precision, "fp32")
+        )
+        left = [figures["test_pgd_linf_0.2_accuracy"] for figures in (half, single)]
+        assert left[0] == pytest.approx(left[1], abs=0.05)
+        trained = cli("model=mlp", "trainer.adversarial=trades", f"trainer.precision={precision}")
+        assert trained.status == 0, trained.err
 
     @pytest.mark.long
     @pytest.mark.timeout(600)
@@ -112,6 +120,7 @@ class TestMadry:
             ({"restarts": 2}, "`restarts` must be 1 in training, where one search leaves"),
             ({"targets": 2}, "`targets` must be 0 in training"),
             ({"targeted": True}, "`targeted` must be false in training"),
+            ({"seed": 1}, "`seed` must be 0 in training"),
         ],
     )
     def test_refuses_what_it_does_not_read(self, setting: dict[str, Any], said: str):
@@ -123,26 +132,37 @@ class TestFast:
     def test_makes_one_step_as_it_trains(self):
         model = net()
         Fast(epsilon=0.1).loss(trained(model), batch())
-        assert model[1].num_batches_tracked == 2 + 0
+        assert model[1].num_batches_tracked == 2
         assert Fast(epsilon=0.1).attack.settings["step_size"] == pytest.approx(0.125)
 
     def test_overfitting_is_said(self):
         """It has set in where several steps break what one does not."""
         watched = Overfitting(fgsm(epsilon=0.1))
-        watched._compare(0.5, 0.45)
-        watched._compare(0.6, 0.45 - FALL + 0.01)
+        watched.compare(0.5, 0.45)
+        watched.compare(0.6, 0.45 * FALL + 0.01)
         assert not watched.said
-        watched._compare(0.4, 0.1)
+        watched.compare(0.4, 0.1)
         assert not watched.said
-        watched._compare(0.9, 0.1)
+        watched.compare(0.9, 0.1)
         assert "fell from 0.45 to 0.1, and under one it is 0.9" in watched.said
 
-    def test_overfitting_of_a_run(self, cli: Any):
-        """Long steps from zero to the corners, in which networks overfit: both are in the file."""
-        chosen = ["trainer.adversarial=fast", "trainer.adversarial.epsilon=0.3"]
-        result = cli("trainer.epochs=3", "model.width=4", *chosen)
+    def test_overfitting_of_a_run(self, cli: Any, monkeypatch: Any):
+        """It is said when it sets in, and at the end; both accuracies are in the file."""
+        falling = iter([0.1, 0.5, 0.9, 0.1])
+        monkeypatch.setattr(overfitting, "_accuracy", lambda *_: next(falling))
+        result = cli(*SHORT[1:], "trainer.epochs=1", "trainer.adversarial=fast")
         assert result.status == 0, result.err
-        assert all({SINGLE, MULTI} <= {*line} for line in result.metrics)
+        assert [(line[SINGLE], line[MULTI]) for line in result.metrics] == [(0.1, 0.5), (0.9, 0.1)]
+        lines = result.out.splitlines()
+        (first, *_) = [i for i, line in enumerate(lines) if "catastrophic overfitting" in line]
+        assert first < next(i for i, line in enumerate(lines) if "step 21/21" in line)
+        assert any("catastrophic" in note for note in result.read("summary.json")["notes"])
+
+    def test_is_not_watched_where_nothing_is_comparable(self):
+        assert Madry(ATTACKS["fw_nuclear"](steps=1)).overfitting is None
+        watched = Madry(ATTACKS["pgd_l1"](steps=1)).overfitting
+        assert watched is not None
+        assert (watched.several.name, watched.several.epsilon) == ("pgd_l1", 12)
 
 
 class TestFree:
@@ -213,7 +233,9 @@ class TestRefuses:
                 ["trainer.adversarial=free", "trainer.adversarial.replays=0"],
                 "replays` must be an",
             ),
-            (["trainer.adversarial=trades", "trainer.adversarial.beta=-1"], "beta` must be a numb"),
+            (["trainer.adversarial=trades", "trainer.adversarial.beta=-1"], "beta` must be a fin"),
+            (["trainer.adversarial=fast", "trainer.adversarial.step_size=2"], "must be at most 1"),
+            (["trainer.adversarial=trades", "trainer.adversarial.step_size=x"], "a number > 0 or"),
             (
                 ["trainer.adversarial=pgd_l2", "trainer.adversarial.epsilon=9"],
                 "must be at most 8, ",

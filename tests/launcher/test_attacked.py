@@ -170,9 +170,12 @@ BAD = {
 }
 BAD_ATTACK = {
     "eval.epsilon=-0.1": r"`eval.epsilon` must be a finite number >= 0, got -0.1",
+    "eval.epsilon=[]": r"`eval.epsilon` must be a list of radii that differ in four digits, got",
+    "eval.epsilon=[0.1,0.1]": r"`eval.epsilon` must be a list of radii that differ in four dig",
+    "eval.attacks.pgd_linf.step_size=5": r"pgd_linf.step_size` must be at most 1, by which the",
     "eval.epsilon=2": r"`eval.attacks.pgd_linf.epsilon` must be at most 1, by which the linf",
     "eval.epsilon=[0.1,x]": r"`eval.epsilon` must be a number >= 0, or a fraction as '8/255'",
-    "eval.attacks.pgd_linf.step_size=-1": r"`step_size` of `pgd_linf` must be a number >= 0 or",
+    "eval.attacks.pgd_linf.step_size=-1": r"`step_size` of `pgd_linf` must be a number > 0 or No",
     "eval.attacks.pgd_linf.stepsize=1": r"`eval.attacks.pgd_linf.stepsize`: there is no such",
     "eval.attacks.pgd_linf.targeted=true": r"`eval.attacks.pgd_linf.targeted` must be false",
     "eval.attacks.pgd_linf.steps=0": r"`steps` of `pgd_linf` must be an int >= 1, got 0",

@@ -40,6 +40,10 @@ OTHER: dict[str, Any] = {
     "eval.epsilon": [0.2],
     "eval.every": 1,
     "eval.subset": 20,
+    "eval.files": "nowhere",
+    "eval.severities": [2],
+    "trainer.adversarial": "fast",
+    "trainer.adversarial.epsilon": 0.05,
     "loss": "dlr",
     "step_size": 0.01,
     "rho": 0.0,
@@ -221,6 +225,16 @@ def test_each_leaf_of_an_attack(seen: Seen, attack: str):
     held = silent(seen, "model.width=2", f"eval/attacks=[{attack}]", *few, below="eval.")
     drawn = attack not in DETERMINISTIC
     assert held == ([] if drawn else [f"eval.attacks.{attack}.seed"])
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("way", [name for name in options("trainer/adversarial") if name != "none"])
+def test_each_leaf_of_training_against_attacks(seen: Seen, way: str):
+    """A seed of its own is refused, since the run's draws."""
+    budget = "queries" if way.startswith("square") else "steps"
+    few = [] if way in ("fgsm", "fast", "free") else [f"trainer.adversarial.{budget}=2"]
+    chosen = ["model.width=2", f"trainer/adversarial={way}", *few]
+    assert silent(seen, *chosen, below="trainer.adversarial.") == []
 
 
 def test_each_leaf_of_the_metrics(seen: Seen):

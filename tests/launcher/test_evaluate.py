@@ -101,7 +101,7 @@ class TestAddsToWhatIsThere:
 class TestRefuses:
     BAD: Sequence[tuple[list[str], str]] = (
         ([], "at least one folder of a run or a sweep must be given; `--help` says how"),
-        (["nowhere", *FGSM], "`nowhere` holds no run: a run has a `config.yaml`"),
+        (["nowhere", *FGSM], "`nowhere` holds no run that began, with its `config.yaml`"),
         (["RAN"], "nothing is asked of the weights; `'eval.attacks=[pgd_linf]'` chooses one"),
         (["RAN", "eval.epsilon=0.1"], "`eval.epsilon` must be null without `eval.attacks`, got 0"),
         (["RAN", *FGSM, "eval.every=1"], "`eval.every` must be null of runs that are finished"),
@@ -205,7 +205,7 @@ class TestLoad:
         assert np.isfinite(float(arrays.distance.sel(seed=0)))
 
     def test_refuses(self, cli: Any, tmp_path: Path):
-        with pytest.raises(Refused, match=r"holds no run: a run has a `summary\.json`"):
+        with pytest.raises(Refused, match=r"holds no run that began, with its `config\.yaml`"):
             results.load(tmp_path)
         folders = [cli("task=himmelblau", "trainer.steps=2").folder for _ in range(2)]
         with pytest.raises(Refused, match="two runs have the same settings, seed=0"):

@@ -91,7 +91,12 @@ class Attack:
     def check(self, classes: int, entries: int) -> None:
         """Refuse a loss that needs more classes, and a ball that holds all images of a size."""
         check_loss(self.loss, classes, targeted=bool(self.targeted or self.targets))
+        self._check_fits(entries)
+
+    def _check_fits(self, entries: int) -> None:
         check_fits(self.epsilon, self.norm, entries)
+        if (step := self.settings.get("step_size")) is not None:
+            check_fits(step, self.norm, entries, "step_size")
 
     def ascend(self, model: Model, images: Tensor, labels: Tensor, generator: Generator) -> Tensor:
         """Return images moved by one search, misclassified ones too, as training takes them.
@@ -114,7 +119,9 @@ class Attack:
 
     def __call__(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
         """Return images that are attacked, of the shape of those given."""
-        check_images(images, labels, self.norm, self.epsilon)
+        check_images(images, labels)
+        if len(images):
+            self._check_fits(images[0].numel())
         with frozen(*([model] if isinstance(model, nn.Module) else [])):
             return self._attacked(model, images.detach(), labels)
 

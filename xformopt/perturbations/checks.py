@@ -39,7 +39,7 @@ def radius(epsilon: Any, norm: str) -> float:
     """
     if norm not in BALLS:
         raise Refused("norm", f"one of {', '.join(BALLS)}", norm)
-    found = _number(epsilon)
+    found = number(epsilon)
     if isinstance(found, bool) or not isinstance(found, int | float):
         raise RefusedType("epsilon", "a number >= 0, or a fraction as '8/255'", epsilon)
     if not 0 <= found < float("inf"):
@@ -47,23 +47,21 @@ def radius(epsilon: Any, norm: str) -> float:
     return float(found)
 
 
-def check_fits(epsilon: float, norm: str, entries: int) -> None:
-    """Refuse a ball that holds all images of so many entries, since pixels lie in [0, 1]."""
-    size = entries ** DIMENSIONS[norm] if norm in DIMENSIONS else epsilon
-    if epsilon > size:
+def check_fits(length: float, norm: str, entries: int, key: str = "epsilon") -> None:
+    """Refuse a radius or step by which the ball holds all images, whose pixels lie in [0, 1]."""
+    size = entries ** DIMENSIONS[norm] if norm in DIMENSIONS else length
+    if length > size:
         rule = f"at most {size:g}, by which the {norm} ball holds all images; pixels are in [0, 1]"
-        raise Refused("epsilon", rule, epsilon)
+        raise Refused(key, rule, length)
 
 
-def check_images(images: Tensor, labels: Tensor, norm: str, epsilon: float) -> None:
-    """Refuse what are no images or labels of them, and a ball that all images lie in."""
+def check_images(images: Tensor, labels: Tensor) -> None:
+    """Refuse what are no images, or no labels of them."""
     check_pixels(images)
     is_tensor = isinstance(labels, Tensor)
     if not is_tensor or labels.shape != images.shape[:1] or labels.dtype != torch.int64:
         got = f"{labels.dtype} of shape {tuple(labels.shape)}" if is_tensor else labels
         raise Refused(f"`labels` must be int64, a class an image, ({len(images)},), got {got}")
-    if len(images):
-        check_fits(epsilon, norm, images[0].numel())
 
 
 def check_pixels(images: Tensor) -> None:
@@ -110,8 +108,12 @@ def zero_gradients(flat: Tensor) -> str:
     return f"the gradient was zero for {count} of {len(flat)} images: try another loss, or square"
 
 
-def _number(said: Any) -> Any:
-    """Return what stands in a text of a number or fraction; all else as it is."""
+def number(said: Any) -> Any:
+    """Return what stands in a text of a number or fraction; all else as it is.
+
+    >>> number("2/255"), number("sign")
+    (0.00784313725490196, 'sign')
+    """
     try:
         return float(Fraction(said)) if isinstance(said, str) else said
     except (ValueError, ZeroDivisionError):

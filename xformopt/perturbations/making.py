@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from xformopt.perturbations.attack import Attack
+from xformopt.perturbations.checks import number
 from xformopt.refused import Refused
 from xformopt.transforms.settings import refuse_unknown, settings_of
 
@@ -56,7 +57,7 @@ class Maker:
     def __call__(self, **settings: Any) -> Attack:
         """Return the attack."""
         refuse_unknown(self.__name__, settings, self.__signature__.parameters)
-        own = {key: settings.pop(key, s.default) for key, s in self.settings.items()}
+        own = {key: number(settings.pop(key, s.default)) for key, s in self.settings.items()}
         shared = {**self.shared, **settings}
         for key, setting in self.settings.items():
             setting.check(self.__name__, own[key])

@@ -1,10 +1,11 @@
 """What a model is for a while: its parameters frozen, its modules in evaluation mode."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ContextDecorator
+from contextlib import AbstractContextManager, ContextDecorator, nullcontext
 from functools import wraps
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -89,6 +90,14 @@ class evaluating(ContextDecorator):
         """Set all back."""
         for module, mode in self._modes:
             module.training = mode
+
+
+def without_float16(device: str) -> AbstractContextManager[Any]:
+    """Return a context without autocast to float16, in which gradients of pixels become zero."""
+    is_half = (
+        torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
+    )
+    return torch.autocast(device, enabled=False) if is_half else nullcontext()
 
 
 def negate(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ from xformopt.optim import ParamTransformingOptimizer
 from xformopt.perturbations.making import attack, attacks
 from xformopt.perturbations.problem import Problem
 from xformopt.transforms import Link
-from xformopt.transforms.settings import Count, Fraction, NonNegative
+from xformopt.transforms.settings import Count, Fraction, Positive
 
 REACH = 2.5
 """The length of all steps together, in radii: from any point of the ball to any other."""
@@ -19,7 +19,7 @@ def pgd(
     problem: Problem,
     *,
     steps: Count = 40,
-    step_size: NonNegative | None = None,
+    step_size: Positive | None = None,
     random_start: bool = True,
 ) -> None:
     """Projected gradient ascent: steepest steps in the norm, each projected onto the set.
@@ -40,7 +40,7 @@ def pgd_l1(
     problem: Problem,
     *,
     steps: Count = 40,
-    step_size: NonNegative | None = None,
+    step_size: Positive | None = None,
     random_start: bool = True,
     q: Fraction = 0.95,
 ) -> None:
@@ -70,7 +70,7 @@ def mi_fgsm(
     problem: Problem,
     *,
     steps: Count = 10,
-    step_size: NonNegative | None = None,
+    step_size: Positive | None = None,
     decay: Fraction = 1.0,
 ) -> None:
     """Steps of the sign of a sum of gradients, each divided by its l1 norm.

@@ -6,7 +6,7 @@ from torch import Generator, Tensor
 from xformopt.geometry import BALLS
 from xformopt.optim.batching import batch_shape, batched
 from xformopt.perturbations.losses import LOSSES, Loss
-from xformopt.perturbations.modes import Model
+from xformopt.perturbations.modes import Model, without_float16
 from xformopt.perturbations.starts import (
     uniform_like_l1_n_ball_,
     uniform_like_l2_n_ball_,
@@ -82,9 +82,9 @@ class Problem:
             self._keep(delta.detach(), broken, losses)
 
     def ascent(self, delta: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the same and its gradient."""
+        """Return the same and its gradient, in float32 where float16 would lose it."""
         delta = delta.detach().requires_grad_()
-        with torch.enable_grad():
+        with torch.enable_grad(), without_float16(delta.device.type):
             losses = self.tried(delta)
             (gradient,) = torch.autograd.grad(losses.sum(), delta)
         self.has_gradient |= gradient.flatten(1).any(1)

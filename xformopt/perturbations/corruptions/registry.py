@@ -62,7 +62,8 @@ class Corruption:
         drawn = (generator,) if self.draws else ()
         given = images.to(at_least_float32(images.dtype)).contiguous()
         constants = self.constants(severity, images)
-        made = self.fn(given, *drawn, *constants) if images.numel() else given
+        with torch.autocast(images.device.type, enabled=False):
+            made = self.fn(given, *drawn, *constants) if images.numel() else given
         return made.clamp(0, 1).to(images.dtype)
 
     def constants(self, severity: int, images: Tensor) -> tuple[Any, ...]:
