@@ -58,6 +58,15 @@ class Cast(nn.Module):
 COMMANDS = {
     "mlp": COMMAND,
     "batch norm": (*NORMED, *OPTIM),
+    "attacks": (
+        *SHORT,
+        *OPTIM,
+        "trainer.adversarial=pgd_linf",
+        "trainer.adversarial.steps=2",
+        "trainer.adversarial.random_start=false",
+        "eval.attacks=[fgsm]",
+        "eval.every=1",
+    ),
     "kinds": ("trust=kinds", "model=kinds", *SHORT[2:], *OPTIM),
 }
 PARTS = '''
@@ -113,7 +122,7 @@ def started(folder: Path, *words: str, ranks: int = 2, **environment: str) -> An
 
 def lines(folder: Path) -> list[dict[str, float]]:
     found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in found]
+    return [{k: v for k, v in line.items() if not k.endswith("seconds")} for line in found]
 
 
 @pytest.fixture(scope="module", params=COMMANDS)
