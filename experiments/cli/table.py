@@ -76,9 +76,10 @@ def table_of(judged: Mapping[Path, Sequence[Evaluation]]) -> str:
 
 
 def _figures(summary: Summary, found: Sequence[Evaluation]) -> dict[str, float]:
-    """Return the goal of the last weights under each condition, by what that is called."""
+    """Return the goal of the last weights, else of the best, under each condition, by its label."""
     metric = summary.goal.name.removeprefix("valid_") if summary.goal else ""
-    own = [one for one in found if (one.weights, one.average) == ("last", "")]
+    plain = [one for one in found if not one.average]
+    own = [one for one in plain if one.weights == "last"] or plain
     figures = flat(own, metric) if metric else {}
     return {k.removeprefix("test_").removesuffix(f"_{metric}"): v for k, v in figures.items()}
 

@@ -50,6 +50,9 @@ def _checked(folder: Path, name: str, data: Data) -> tuple[np.ndarray, np.ndarra
     if labels.shape != pixels.shape[:1] or not 0 <= labels.min() <= labels.max() < data.classes:
         got = f"{labels.shape[0]} from {labels.min()} to {labels.max()}"
         raise Refused(f"{of} must have a label below {data.classes} for each image, got {got}")
+    each = np.asarray(labels).reshape(SEVERITIES, -1)
+    if (each != each[0]).any():
+        raise Refused(f"{of} must have the same labels at each of {SEVERITIES} severities")
     return pixels, labels
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
+from math import isfinite
 from time import perf_counter
 from typing import Literal, NamedTuple
 
@@ -77,6 +78,9 @@ class Asked(NamedTuple):
         with noting(self.notes, condition):
             metrics = self.evaluate(weights.model, condition.batches(weights.model, images))
         seconds = round(perf_counter() - began, 3)
+        wrong = next((name for name, value in metrics.items() if not isfinite(value)), None)
+        if wrong:
+            raise FloatingPointError(f"the {wrong} is {metrics[wrong]} under {condition.label}")
         return replace(asked, metrics={k: float(v) for k, v in metrics.items()}, seconds=seconds)
 
     def _described(self, weights: Weights, condition: Condition) -> Evaluation:

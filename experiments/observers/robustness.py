@@ -78,7 +78,7 @@ class Pictures(NamedTuple):
     def corruptions(self, found: Sequence[Evaluation]) -> None:
         """Draw a bar a corruption, and a point a severity."""
         names = list(dict.fromkeys(one.name for one in found))
-        size = (0.4 * len(names) + 2, 4.2)
+        size = (max(5.0, 0.4 * len(names) + 2), 4.2)
         with figure(self.folder / "corruptions.png", size) as (drawn, (axis,)):
             for place, name in enumerate(names):
                 reached = [one.metrics[self.metric] for one in found if one.name == name]

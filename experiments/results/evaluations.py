@@ -1,6 +1,7 @@
 """What weights reach under attacks and on corrupted images: a line each, only ever appended."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -98,10 +99,18 @@ class Record:
         """Append a whole line at once, unless it is there."""
         if self.folder is None or one.key in self.held:
             return
+        self._cut()
         self.held[one.key] = one
         line = json.dumps(asdict(one), allow_nan=False) + "\n"
         with (self.folder / NAME).open("ab", buffering=0) as file:
             file.write(line.encode())
+
+    def _cut(self) -> None:
+        """Take off a last line that a kill left half."""
+        path = (self.folder or Path()) / NAME
+        text = path.read_bytes() if path.exists() else b""
+        if text and not text.endswith(b"\n"):
+            os.truncate(path, text.rfind(b"\n") + 1)
 
 
 def _named(one: Evaluation, label: str, metric: str) -> str:

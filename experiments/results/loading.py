@@ -1,5 +1,6 @@
 """Runs that have ended, as tables: a row a run, a row an evaluation, or arrays over settings."""
 
+import json
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -8,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.results import evaluations
 from experiments.results import summary as summaries
-from experiments.results.evaluations import Evaluation
 from experiments.results.folder import runs_in
 from experiments.results.swept import as_value, swept
 from xformopt.refused import Refused
@@ -55,14 +55,14 @@ class Results:
     def evaluations(self) -> "pd.DataFrame":
         """Return a row an evaluation under attacks and corruptions, with the run's settings.
 
-        Of what was measured twice on as many images, with other settings, the newest is taken.
+        The settings of the attack stand as text in `settings`.
         """
         pandas = _module("pandas")
         rows = []
         for folder, held in zip(self.folders, self.settings, strict=True):
-            found = {_place(one): one for one in evaluations.read(folder)}
-            for one in found.values():
-                own = {k: v for k, v in asdict(one).items() if k not in ("metrics", "settings")}
+            for one in evaluations.read(folder):
+                own = {k: v for k, v in asdict(one).items() if k != "metrics"}
+                own["settings"] = json.dumps(one.settings)
                 rows.append({**held, **own, **one.metrics, "folder": str(folder)})
         return pandas.DataFrame(rows)
 
@@ -71,7 +71,8 @@ class Results:
 
         Final figures have a value for each; metrics under attacks, `attack_accuracy`, one for each
         weights, attack and epsilon; those on corrupted images, `corruption_accuracy`, for each
-        weights, corruption and severity. What was not run is NaN; of several, that on most images.
+        weights, corruption and severity. What was not run is NaN. Of an attack that was made with
+        several settings, on several numbers of images, the newest on most images is taken.
         """
         xarray = _module("xarray")
         keys = list(dict.fromkeys(key for held in self.settings for key in held))
@@ -84,7 +85,7 @@ class Results:
                 own = own.rename(columns={"name": kind, "level": level})
                 left = [*keys, "weights", kind, level]
                 own = own.sort_values("count", kind="stable").drop_duplicates(left, keep="last")
-                dropped = ["average", "split", "kind", "count", "seconds", "folder"]
+                dropped = ["average", "split", "kind", "count", "settings", "seconds", "folder"]
                 arrays = _arrays(own.drop(columns=dropped), left)
                 names: dict[Hashable, Hashable] = {name: f"{kind}_{name}" for name in arrays}
                 held.append(arrays.rename(names))
@@ -98,10 +99,6 @@ def load(*folders: str | Path) -> Results:
         Refused: where a folder holds no run, or pandas and xarray are missing.
     """
     return Results([run for folder in folders for run in runs_in(Path(folder))])
-
-
-def _place(one: Evaluation) -> tuple[Any, ...]:
-    return one.weights, one.average, one.split, one.kind, one.name, one.level, one.count
 
 
 def _arrays(table: "pd.DataFrame", keys: Sequence[str]) -> "xr.Dataset":

@@ -97,6 +97,32 @@ class TestAddsToWhatIsThere:
         assert [row[1] for row in cells[1:]] == ["optim=lion", "optim=muon"]
         assert all(0 <= float(cell) <= 1 for row in cells[1:] for cell in row[2:])
 
+    def test_the_table_is_of_what_was_asked(self, judge: Any, ran: Path):
+        """Other settings, other numbers of images on record are not mixed in."""
+        weak = ["eval.attacks.pgd_linf.steps=1", "eval.attacks.pgd_linf.step_size=1/255"]
+        pgd = ["eval.attacks=[pgd_linf]", "eval.epsilon=0.2", "pictures=false"]
+        for settings in (weak, ["eval.attacks.pgd_linf.steps=20"], ["eval.subset=40"]):
+            said = judge(ran, *pgd, *settings).out.splitlines()
+            line = next(x for x in said if "last  pgd_linf 0.2" in x)
+            assert said[-1].split("|")[-2].strip() == line.split("accuracy ")[1].split()[0]
+
+    def test_half_a_line(self, judge: Any, ran: Path):
+        """What a kill left of a line is taken off, and measured anew."""
+        judge(ran, *FGSM, "pictures=false")
+        path = ran / "evaluations.jsonl"
+        whole = path.read_text()
+        path.write_text(whole[:-20])
+        said = judge(ran, *FGSM, "pictures=false")
+        assert said.status == 0, said.err
+        assert len(said.out.splitlines()) == 4
+        assert len(path.read_text().splitlines()) == len(whole.splitlines())
+
+    def test_only_the_best_weights(self, judge: Any, ran: Path):
+        (ran / "last.safetensors").unlink()
+        said = judge(ran, *FGSM)
+        assert said.status == 0, said.err
+        assert all(cell.strip() for cell in said.out.splitlines()[-1].split("|")[3:-1])
+
 
 class TestRefuses:
     BAD: Sequence[tuple[list[str], str]] = (
@@ -137,6 +163,13 @@ class TestRefuses:
         assert re.search("`.*last.safetensors` holds the weights of another network than", line)
         assert not (ran / "evaluations.jsonl").exists()
         assert len(evaluations.read(other)) == 6
+
+    def test_weights_that_cannot_be_read(self, judge: Any, ran: Path):
+        (ran / "best.safetensors").write_bytes(b"nothing")
+        said = judge(ran, *FGSM)
+        assert said.status == 2
+        assert "best.safetensors` cannot be read as weights" in said.err
+        assert not (ran / "evaluations.jsonl").exists()
 
     def test_no_weights(self, cli: Any, judge: Any):
         folder = cli(*SHORT, "trainer.checkpoint=none", "trainer.checkpoint_every=null").folder
@@ -197,6 +230,14 @@ class TestLoad:
         fog = at.corruption_accuracy.sel(weights="last", corruption="fog")
         assert [*fog.severity] == [1, 3]
         assert float(fog.mean()) == pytest.approx(row.iloc[0].test_corrupted_fog_accuracy)
+
+    def test_settings_that_others_do_not_have(self, cli: Any):
+        """What one run leaves as it is, and lists, are coordinates too."""
+        one = cli(*SHORT, "optim.inner.lr=0.01", *FGSM).folder
+        other = cli(*SHORT, "optim/transforms=[sign,top_q]", "eval.attacks=[mi_fgsm]").folder
+        arrays = results.load(one, other).to_xarray()
+        assert {*arrays["optim.inner.lr"].values} == {0.01, "default"}
+        assert int(arrays.test_accuracy.notnull().sum()) == 2
 
     def test_one_run(self, cli: Any):
         folder = cli("task=himmelblau", "trainer.steps=2").folder

@@ -10,6 +10,7 @@ from xformopt.perturbations.frank_wolfe import fw_l1, fw_l2, fw_linf, fw_nuclear
 from xformopt.perturbations.making import ATTACKS, Maker, attack, attacks
 from xformopt.perturbations.modes import evaluating, freeze, frozen, negate
 from xformopt.perturbations.pgd import fgsm, mi_fgsm, pgd_l1, pgd_l2, pgd_linf
+from xformopt.perturbations.problem import Problem
 from xformopt.perturbations.square import square_l2, square_linf
 from xformopt.perturbations.starts import (
     uniform_like_l1_n_ball_,
@@ -27,6 +28,7 @@ __all__ = [
     "Corruption",
     "Maker",
     "PerturbationModel",
+    "Problem",
     "apgd_l2",
     "apgd_linf",
     "attack",

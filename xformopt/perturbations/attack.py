@@ -92,6 +92,8 @@ class Attack:
         """Refuse a loss that needs more classes, and a ball that holds all images of a size."""
         check_loss(self.loss, classes, targeted=bool(self.targeted or self.targets))
         self._check_fits(entries)
+        if self.targets >= classes:
+            raise Refused("targets", f"less than the number of classes, {classes}", self.targets)
 
     def _check_fits(self, entries: int) -> None:
         check_fits(self.epsilon, self.norm, entries)
@@ -142,7 +144,7 @@ class Attack:
             moved = images[left] + problem.worst
             answer[left] = torch.where(better.view(-1, 1, 1, 1), moved, answer[left])
             losses[left] = torch.maximum(losses[left], problem.losses)
-            flat[left] = ~problem.has_gradient
+            flat[left] = ~problem.has_gradient & problem.asked
             left = left[~problem.broken]
         if self.gradients:
             warn_of(zero_gradients(flat), ZeroGradients)

@@ -43,6 +43,8 @@ class Maker:
         draws: bool = True,
     ) -> None:
         """Read the settings off the search."""
+        if norm not in EPSILON:
+            raise Refused("norm", f"one of {', '.join(EPSILON)}", norm)
         self.__doc__, self.__module__ = search.__doc__, search.__module__
         self.__name__ = self.__qualname__ = name
         self.search, self.norm, self.gradients, self.draws = search, norm, gradients, draws

@@ -64,7 +64,7 @@ class Problem:
         self.worst = torch.zeros_like(images)
         self.losses = images.new_full((len(images),), -torch.inf, dtype=torch.float32)
         self.broken = torch.zeros_like(labels, dtype=torch.bool)
-        self.has_gradient = torch.zeros_like(self.broken)
+        self.has_gradient, self.asked = torch.zeros_like(self.broken), False
 
     def tried(self, delta: Tensor) -> Tensor:
         """Return the loss of each image when it is moved so, and keep the worst."""
@@ -87,6 +87,7 @@ class Problem:
         with torch.enable_grad(), without_float16(delta.device.type):
             losses = self.tried(delta)
             (gradient,) = torch.autograd.grad(losses.sum(), delta)
+        self.asked = True
         self.has_gradient |= gradient.flatten(1).any(1)
         return losses.detach(), gradient
 
