@@ -1,11 +1,12 @@
 """Training on images that a single random step moves."""
 
-from torch import Tensor
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from torch import nn
 
 from experiments import register
-from experiments.adversarial.contract import Trained
 from experiments.adversarial.madry import Madry
-from experiments.data.batches import Batch
 from xformopt.perturbations import pgd_linf
 
 REACH = 1.25
@@ -33,12 +34,9 @@ class Fast(Madry):
         size = REACH * at if step_size is None else step_size
         super().__init__(pgd_linf(epsilon=at, steps=1, step_size=size))
 
-    def loss(self, trained: Trained, batch: Batch) -> Tensor:
-        """Return the loss on moved images."""
-        images, labels = batch
-        with self.clock:
-            moved = self.attack.ascend(trained.model, images, labels, trained.generator)
-        return trained.loss(trained.called, (moved, labels))
+    def mode(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """Return a context that leaves the network as it trains."""
+        return nullcontext()
 
 
 register.adversarial(Fast, name="fast")

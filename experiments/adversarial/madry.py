@@ -1,6 +1,7 @@
 """Training on the images that an attack finds."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import Tensor, nn
@@ -39,9 +40,13 @@ class Madry(Adversarial):
     def loss(self, trained: Trained, batch: Batch) -> Tensor:
         """Return the loss on attacked images."""
         images, labels = batch
-        with self.clock, evaluating(trained.model):
+        with self.clock, self.mode(trained.model):
             moved = self.attack.ascend(trained.model, images, labels, trained.generator)
         return trained.loss(trained.called, (moved, labels))
+
+    def mode(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """Return the context in which the attack asks the network."""
+        return evaluating(model)
 
     def check(self, data: Data) -> None:
         """Refuse a loss that needs more classes, and a ball that holds all images."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from experiments.observers.contract import Observer, Run
-from experiments.observers.figures import grid, show_image, wrapped
+from experiments.observers.figures import class_name, grid, show_image, wrapped
 from experiments.results.summary import Summary
 
 
@@ -46,7 +46,11 @@ class Attacked(Observer):
         columns, added = len(shown.images), shown.attacked - shown.images
         scale = float(added.abs().max()) or 1.0
         rows = [*shown.images, *(0.5 + added / (2 * scale)), *shown.attacked]
-        titles = [*map(self._name, shown.before), *[""] * columns, *map(self._name, shown.after)]
+        before, after = (
+            [class_name(int(taken), self.names) for taken in answers]
+            for answers in (shown.before, shown.after)
+        )
+        titles = [*before, *[""] * columns, *after]
         with grid(self.run.folder / "attacked.png", 3, columns) as (drawn, axes):
             for axis, image, title in zip(axes, rows, titles, strict=True):
                 axis.axis("off")
@@ -55,6 +59,3 @@ class Attacked(Observer):
             said = f"{self.run.title}, test, last weights: {self.attack}"
             note = f"above: taken for; middle: what is added, at most {scale:.2g}; below: attacked"
             drawn.suptitle("\n".join(wrapped(line, drawn) for line in (said, note)), size=9)
-
-    def _name(self, taken: Tensor) -> str:
-        return self.names[int(taken)] if int(taken) < len(self.names) else str(int(taken))

@@ -2,7 +2,7 @@
 
 import logging
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,15 @@ def show_image(axis: Any, image: Tensor) -> None:
         axis.imshow(image.permute(1, 2, 0).numpy())
     else:
         axis.imshow(image.float().mean(0).numpy(), cmap="gray", vmin=0, vmax=255)
+
+
+def class_name(number: int, names: Sequence[str]) -> str:
+    """Return what a class is called, or its number.
+
+    >>> class_name(1, ["cat", "dog"]), class_name(2, ["cat", "dog"])
+    ('dog', '2')
+    """
+    return names[number] if number < len(names) else str(number)
 
 
 def wrapped(title: str, drawn: Any) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from experiments.observers.contract import Observer, Run
-from experiments.observers.figures import figure, grid, show_image, wrapped
+from experiments.observers.figures import class_name, figure, grid, show_image, wrapped
 from experiments.results.summary import Summary
 
 ROWS, COLUMNS, NARROW = 4, 6, 3
@@ -56,7 +56,7 @@ class Mistakes(Observer):
             bar = drawn.colorbar(shown, label="share of the true class")
             bar.set_ticks([share**0.5 for share in SHARES], labels=[f"{s:.0%}" for s in SHARES])
             if classes <= NAMED:
-                names = [self._name(i) for i in occur.tolist()]
+                names = [class_name(i, self.names) for i in occur.tolist()]
                 upright = max(map(len, names)) > 2
                 axis.set_xticks(range(classes), names, rotation=90 if upright else 0)
                 axis.set_yticks(range(classes), names)
@@ -80,13 +80,12 @@ class Mistakes(Observer):
                 axes, self.pixels(chosen), chosen, taken, sure, strict=False
             ):
                 show_image(axis, image.cpu())
-                true = self._name(int(labels[number]))
-                axis.set_title(f"{true} → {self._name(int(other))}\n{share:.0%}", size=8)
+                true = class_name(int(labels[number]), self.names)
+                axis.set_title(
+                    f"{true} → {class_name(int(other), self.names)}\n{share:.0%}", size=8
+                )
             title = f"{self.run.title}, test, last weights: true class → taken for, how surely"
             drawn.suptitle(wrapped(title, drawn), size=9)
-
-    def _name(self, number: int) -> str:
-        return self.names[number] if number < len(self.names) else str(number)
 
 
 def confusion(taken: Tensor, labels: Tensor, classes: int) -> Tensor:

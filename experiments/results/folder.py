@@ -88,7 +88,12 @@ def runs_in(folder: Path) -> list[Path]:
     found = [run for run in found if (run / CONFIG).is_file()]
     if not found:
         raise Refused(f"`{folder}` holds no run that began, with its `{CONFIG}`")
-    return sorted(found, key=lambda run: (len(run.name), run.name))
+    return sorted(found, key=by_number)
+
+
+def by_number(run: Path) -> tuple[int, str]:
+    """Return by what the jobs of a sweep are sorted, so that 10 comes after 9."""
+    return len(run.name), run.name
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

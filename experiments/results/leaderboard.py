@@ -10,6 +10,7 @@ from typing import Any
 
 from experiments.results import summary as summaries
 from experiments.results.evaluations import CORRUPTED
+from experiments.results.folder import by_number
 from experiments.results.summary import Summary
 from xformopt import text
 
@@ -42,8 +43,7 @@ def read_summaries(folder: Path, since: float = 0.0) -> list[Summary]:
     """Read the summary of every job of a sweep, in order of their numbers."""
     found = folder.rglob(summaries.NAME)
     jobs = [path.parent for path in found if path.stat().st_mtime >= since - 1]
-    ordered = sorted(jobs, key=lambda job: (len(job.name), job.name))
-    return [summaries.read(job / summaries.NAME) for job in ordered]
+    return [summaries.read(job / summaries.NAME) for job in sorted(jobs, key=by_number)]
 
 
 def leaderboard(jobs: Sequence[Summary]) -> list[Standing]:

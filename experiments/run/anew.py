@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import nn
@@ -62,11 +62,15 @@ def judge_anew(
 
 def weights_of(folder: Path) -> list[Kept]:
     """Return the files of weights that a run kept, the last first."""
-    found = [_kept(path) for path in sorted(folder.glob("*.safetensors"), reverse=True)]
-    kept = [one for one in found if one.which in ("last", "best")]
+    kept = [
+        _kept(path, which)
+        for which in get_args(Which)
+        for path in sorted(folder.glob(f"{which}*.safetensors"))
+        if path.stem.partition("_")[0] == which
+    ]
     if not kept:
         raise Refused(f"`{folder}` keeps no weights: `trainer.checkpoint=both` does, in a run anew")
-    return sorted(kept, key=lambda one: one.which != "last")
+    return kept
 
 
 def fill(model: nn.Module, file: Path) -> None:
@@ -84,16 +88,15 @@ def fill(model: nn.Module, file: Path) -> None:
         raise _broken(file, error) from error
 
 
-def _kept(path: Path) -> Kept:
+def _kept(path: Path, which: Which) -> Kept:
     from safetensors import SafetensorError, safe_open
 
-    which, _, average = path.stem.partition("_")
     try:
         with safe_open(path, framework="pt") as file:
             step = (file.metadata() or {}).get("step", "")
     except SafetensorError as error:
         raise _broken(path, error) from error
-    return Kept(path, which, average, step)  # type: ignore[arg-type]
+    return Kept(path, which, path.stem.partition("_")[2], step)
 
 
 def _broken(path: Path, error: Exception) -> Refused:
