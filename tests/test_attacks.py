@@ -248,6 +248,28 @@ class TestBudgets:
         assert len(rest) == 9
         assert whole > rest[0] > rest[3] >= rest[6]
 
+    @pytest.mark.parametrize("loss", ["ce", "dlr"])
+    def test_what_is_said_of_the_images_is_not_asked_again(self, digits: Digits, loss: str):
+        net, images, labels = digits
+        right = net(images).argmax(1) == labels
+        asked: list[int] = []
+        hook = net.register_forward_pre_hook(lambda _, given: asked.append(len(given[0])))
+        attack = P.pgd_linf(epsilon=0.1, steps=3, loss=loss, **STILL)
+        try:
+            found = attack(net, images, labels)
+        finally:
+            hook.remove()
+        assert asked[:3] == [len(images), right.sum(), right.sum()]
+        assert len(asked) == 4
+        problem = Problem(
+            net, images[right], labels[right], norm="linf", epsilon=0.1, loss=loss,
+            generator=torch.Generator(),
+        )  # fmt: skip
+        attack.search(problem)
+        same = (problem.images + problem.worst - found[right]).abs().flatten(1).amax(1) < 1e-6
+        assert same.float().mean() > 0.99
+        assert found[~right].equal(images[~right])
+
     def test_of_several_each_attacks_what_the_others_left(self, digits: Digits):
         net, images, labels = digits
         one, other = P.fgsm(epsilon=0.1), P.pgd_linf(epsilon=0.1, steps=10)

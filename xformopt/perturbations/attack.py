@@ -17,8 +17,8 @@ from xformopt.perturbations.checks import (
     zero_gradients,
 )
 from xformopt.perturbations.losses import check_loss
-from xformopt.perturbations.modes import frozen
-from xformopt.perturbations.problem import Ascent, Model, Problem
+from xformopt.perturbations.modes import frozen, takes_float16
+from xformopt.perturbations.problem import Ascent, Clean, Model, Problem
 from xformopt.refused import Refused, RefusedType, check_count
 
 Search = Callable[[Problem], None]
@@ -46,6 +46,7 @@ class Attack:
         targeted: whether labels are the classes that images are to be taken for.
         seed: of what is drawn; the same seed gives the same answer.
         gradients: whether the search asks for gradients.
+        draws: whether it draws where it begins; otherwise at the images as they are.
         name: what it is called.
         settings: all but the radius, by which two attacks of a name are told apart.
 
@@ -65,6 +66,7 @@ class Attack:
         targeted: bool = False,
         seed: int = 0,
         gradients: bool = True,
+        draws: bool = True,
         name: str = "attack",
         settings: Mapping[str, Any] | None = None,
     ) -> None:
@@ -80,7 +82,7 @@ class Attack:
             raise Refused("targets", "0 where the labels are the targets", targets)
         self.search, self.norm, self.loss, self.settings = search, norm, loss, settings or {}
         self.targets, self.restarts, self.targeted, self.seed = targets, restarts, targeted, seed
-        self.gradients, self.name = gradients, name
+        self.gradients, self.draws, self.name = gradients, draws, name
 
     def at(self, epsilon: float | str) -> "Attack":
         """Return the same attack with another radius."""
@@ -128,8 +130,11 @@ class Attack:
             return self._attacked(model, images.detach(), labels)
 
     def _attacked(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        with torch.no_grad():
-            logits = model(images).float()
+        batch = images.detach().requires_grad_()
+        begins_there = not (self.draws or self.epsilon == 0 or takes_float16(images.device.type))
+        with torch.set_grad_enabled(begins_there and self.gradients):
+            told = model(batch).float()
+        logits = told.detach()
         self._check(model, logits)
         answer, losses = images.clone(), torch.full_like(logits[:, 0], -torch.inf)
         flat = torch.zeros_like(labels, dtype=torch.bool)
@@ -139,6 +144,8 @@ class Attack:
             if not len(left):
                 break
             problem = self._problem(model, images, labels, logits, left, towards, generator)
+            if told.requires_grad:
+                problem.clean, told = Clean(batch, told, left), logits
             self.search(problem)
             better = problem.broken | (problem.losses > losses[left])
             moved = images[left] + problem.worst

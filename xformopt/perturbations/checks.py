@@ -101,7 +101,7 @@ def remarks(model: Model, images: Tensor) -> list[str]:
 
 
 def zero_gradients(flat: Tensor) -> str:
-    """Return what is said of images whose gradient was zero wherever it was asked for."""
+    """Return what is said of images whose gradient was zero where a search began."""
     count = int(flat.sum())
     if not count:
         return ""

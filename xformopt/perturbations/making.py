@@ -63,13 +63,15 @@ class Maker:
         shared = {**self.shared, **settings}
         for key, setting in self.settings.items():
             setting.check(self.__name__, own[key])
-        if shared["restarts"] != 1 and not (self.draws and own.get("random_start", True)):
+        draws = self.draws and own.get("random_start", True)
+        if shared["restarts"] != 1 and not draws:
             rule = "1 where nothing is drawn, so that each would be the same"
             raise Refused("restarts", rule, shared["restarts"], self._way_out())
         return Attack(
             partial(self.search, **own),
             norm=self.norm,
             gradients=self.gradients,
+            draws=draws,
             name=self.__name__,
             settings={k: v for k, v in {**shared, **own}.items() if k != "epsilon"},
             **shared,

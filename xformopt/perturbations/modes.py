@@ -92,12 +92,14 @@ class evaluating(ContextDecorator):
             module.training = mode
 
 
+def takes_float16(device: str) -> bool:
+    """Return whether autocast is to float16, in which gradients of pixels become zero."""
+    return torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
+
+
 def without_float16(device: str) -> AbstractContextManager[Any]:
-    """Return a context without autocast to float16, in which gradients of pixels become zero."""
-    is_half = (
-        torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
-    )
-    return torch.autocast(device, enabled=False) if is_half else nullcontext()
+    """Return a context without autocast to float16."""
+    return torch.autocast(device, enabled=False) if takes_float16(device) else nullcontext()
 
 
 def negate(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,5 +1,7 @@
 """What an attack searches: a perturbation in a ball around each image, and in the box of pixels."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Generator, Tensor
 
@@ -22,6 +24,17 @@ STARTS = {
 
 TINY = 1e-12
 """The least size of a perturbation by which is divided."""
+
+
+class Clean(NamedTuple):
+    """What a model said of a batch as it is, before a search that begins there."""
+
+    batch: Tensor
+    """What the gradient is asked of."""
+    logits: Tensor
+    """What it said, with the graph."""
+    left: Tensor
+    """Which of the batch are the images of the problem."""
 
 
 class Problem:
@@ -65,12 +78,11 @@ class Problem:
         self.losses = images.new_full((len(images),), -torch.inf, dtype=torch.float32)
         self.broken = torch.zeros_like(labels, dtype=torch.bool)
         self.has_gradient, self.asked = torch.zeros_like(self.broken), False
+        self.clean: Clean | None = None
 
     def tried(self, delta: Tensor) -> Tensor:
         """Return the loss of each image when it is moved so, and keep the worst."""
-        losses, broken = self._asked(self.images + delta, slice(None))
-        self._keep(delta.detach(), broken, losses.detach())
-        return losses
+        return self._judged(delta, self.model(self.images + delta))
 
     @torch.no_grad()
     def end(self, delta: Tensor) -> None:
@@ -78,18 +90,26 @@ class Problem:
         left = (~self.broken).nonzero()[:, 0]
         if len(left):
             losses, broken = self.losses.clone(), self.broken.clone()
-            losses[left], broken[left] = self._asked(self.images[left] + delta[left], left)
+            logits = self.model(self.images[left] + delta[left])
+            losses[left], broken[left] = self._told(logits, left)
             self._keep(delta.detach(), broken, losses)
 
     def ascent(self, delta: Tensor) -> tuple[Tensor, Tensor]:
         """Return the same and its gradient, in float32 where float16 would lose it."""
-        delta = delta.detach().requires_grad_()
         with torch.enable_grad(), without_float16(delta.device.type):
-            losses = self.tried(delta)
-            (gradient,) = torch.autograd.grad(losses.sum(), delta)
-        self.asked = True
-        self.has_gradient |= gradient.flatten(1).any(1)
+            losses, gradient = self._climbed(delta)
+        if not self.asked:
+            self.has_gradient, self.asked = gradient.flatten(1).any(1), True
         return losses.detach(), gradient
+
+    def _climbed(self, delta: Tensor) -> tuple[Tensor, Tensor]:
+        clean, self.clean = self.clean, None
+        if clean is None or delta.any():
+            point = delta.detach().requires_grad_()
+            losses = self.tried(point)
+            return losses, torch.autograd.grad(losses.sum(), point)[0]
+        losses = self._judged(delta, clean.logits[clean.left])
+        return losses, torch.autograd.grad(losses.sum(), clean.batch)[0][clean.left]
 
     @torch.no_grad()
     def start(self, *, random: bool = True) -> Tensor:
@@ -115,11 +135,17 @@ class Problem:
             sizes = torch.linalg.matrix_norm(delta, "nuc")[..., None, None]
             delta.mul_((self.epsilon / sizes.clamp_min(TINY)).clamp_max(1.0))
 
-    def _asked(self, images: Tensor, which: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Return the losses of some of the images, moved, and whether they are broken."""
+    def _judged(self, delta: Tensor, logits: Tensor) -> Tensor:
+        """Return the losses of all images, and keep the worst."""
+        losses, broken = self._told(logits, slice(None))
+        self._keep(delta.detach(), broken, losses.detach())
+        return losses
+
+    def _told(self, logits: Tensor, which: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Return the losses of some of the images, and whether they are broken."""
         labels = self.labels[which]
         targets = None if self.targets is None else self.targets[which]
-        logits = self.model(images).float()
+        logits = logits.float()
         taken = logits.detach().argmax(1)
         broken = taken == targets if self.targeted else taken != labels
         return self.loss(logits, labels, targets), broken
