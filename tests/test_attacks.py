@@ -248,6 +248,22 @@ class TestBudgets:
         assert len(rest) == 9
         assert whole > rest[0] > rest[3] >= rest[6]
 
+    @pytest.mark.parametrize("name", ["square_linf", "square_l2"])
+    def test_what_a_query_has_broken_is_left_alone(self, digits: Digits, name: str):
+        net, images, labels = digits
+        asked: list[int] = []
+
+        def counting(x: Tensor) -> Tensor:
+            asked.append(len(x))
+            return net(x)
+
+        found = ATTACKS[name](epsilon=2 * RADII[ATTACKS[name].norm], queries=60)(
+            counting, images, labels
+        )
+        holds = net(found).argmax(1) == labels
+        assert asked[1:] == sorted(asked[1:], reverse=True)
+        assert len(images) > asked[1] > asked[-1] >= holds.sum()
+
     @pytest.mark.parametrize("loss", ["ce", "dlr"])
     def test_what_is_said_of_the_images_is_not_asked_again(self, digits: Digits, loss: str):
         net, images, labels = digits
@@ -365,6 +381,11 @@ class TestRefuses:
     def test_images_and_balls(self, images: Tensor, epsilon: float, said: str):
         with pytest.raises(Refused, match=said):
             P.pgd_linf(epsilon=epsilon)(lambda x: x.flatten(1), images, torch.tensor([0, 1]))
+
+    def test_towards_more_classes_than_there_are(self, digits: Digits):
+        net, images, labels = digits
+        with pytest.raises(Refused, match="`targets` must be less than the number of classes, 10"):
+            P.apgd_linf(targets=10)(net, images[:2], labels[:2])
 
     def test_a_loss_that_needs_more_classes(self):
         images, labels = torch.zeros(2, 1, 1, 2), torch.tensor([0, 1])

@@ -1,4 +1,9 @@
-"""What attacks cost: PGD beside a loop by hand, torchattacks and rai_toolbox, of equal steps."""
+"""What attacks cost: PGD beside a loop by hand, torchattacks and rai_toolbox, of equal steps.
+
+Activations are so large that glibc takes them from the system at each pass and gives them back, a
+third of the time, which hides the rest: `MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000
+MALLOC_ARENA_MAX=1` before the command lets it keep them.
+"""
 
 from collections.abc import Callable, Iterator
 from functools import partial

@@ -95,6 +95,7 @@ class Asked(NamedTuple):
             settings=condition.settings,
             count=condition.count(self.images),
             metrics={},
+            norm=condition.norm,
         )
 
 

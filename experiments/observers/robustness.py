@@ -59,21 +59,30 @@ class Pictures(NamedTuple):
         return self.goal.name.removeprefix("valid_")
 
     def attacks(self, found: Sequence[Evaluation]) -> None:
-        """Draw a line an attack over its radii; those of averages are dashed."""
+        """Draw a panel a norm, in it a line an attack over its radii, from clean images on."""
+        norms = list(dict.fromkeys(one.norm for one in found))
         names = list(dict.fromkeys(one.name for one in found))
+        size = (1.0 + 4.4 * len(norms), 3.8)
+        with figure(self.folder / "robustness.png", size, len(norms)) as (drawn, axes):
+            for axis, norm in zip(axes, norms, strict=True):
+                own = [one for one in found if one.norm == norm]
+                for name, points in self._lines(own).items():
+                    style = {"linestyle": "--" if points[0].average else "-", "label": name}
+                    color = f"C{names.index(points[-1].name)}"
+                    levels = [one.level for one in points]
+                    reached = [one.metrics[self.metric] for one in points]
+                    axis.plot(levels, reached, color=color, marker="o", markersize=3, **style)
+                self._finish(drawn, axis, found[0].count)
+                axis.set_xlabel(f"epsilon, {norm}".rstrip(", "))
+                axis.legend()
+
+    def _lines(self, found: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:
+        """Return the points of each attack, the smallest radius first; clean images have none."""
         lines: dict[str, list[Evaluation]] = {}
         for one in sorted(found, key=lambda one: one.level):
-            lines.setdefault(_of(one), []).append(one)
-        with figure(self.folder / "robustness.png", (5.4, 3.8)) as (drawn, (axis,)):
-            for name, points in lines.items():
-                levels = [one.level for one in points]
-                reached = [one.metrics[self.metric] for one in points]
-                style = {"linestyle": "--" if points[0].average else "-", "label": name}
-                color = f"C{names.index(points[0].name)}"
-                axis.plot(levels, reached, color=color, marker="o", markersize=3, **style)
-            self._finish(drawn, axis, found[0].count)
-            axis.set_xlabel("epsilon")
-            axis.legend()
+            clean = [c for c in self.clean if one.level > 0 and c.average == one.average]
+            lines.setdefault(_of(one), clean).append(one)
+        return lines
 
     def corruptions(self, found: Sequence[Evaluation]) -> None:
         """Draw a bar a corruption, and a point a severity."""

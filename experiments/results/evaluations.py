@@ -19,7 +19,7 @@ class Evaluation:
     """The metrics of some weights on a part of the data, under a condition.
 
     `weights` are the last or the best, or an `average` of these; `kind` is clean, attack or
-    corruption; `level` a radius or severity; `count` the number of images.
+    corruption; `level` a radius, in a `norm`, or a severity; `count` the number of images.
     """
 
     weights: Literal["last", "best"]
@@ -31,6 +31,7 @@ class Evaluation:
     settings: Mapping[str, Any]
     count: int
     metrics: Mapping[str, float]
+    norm: str = ""
     seconds: float = 0.0
 
     @property

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 DEFAULT = "default"
 """The value of what a run leaves as it is, and another sets."""
 
+ABOUT = ["average", "split", "kind", "norm", "count", "settings", "seconds", "folder"]
+"""What is said of an evaluation beside its figures, and is no coordinate."""
+
 NEEDS = "`pip install 'xformopt[results]'` brings pandas and xarray"
 
 
@@ -85,8 +88,7 @@ class Results:
                 own = own.rename(columns={"name": kind, "level": level})
                 left = [*keys, "weights", kind, level]
                 own = own.sort_values("count", kind="stable").drop_duplicates(left, keep="last")
-                dropped = ["average", "split", "kind", "count", "settings", "seconds", "folder"]
-                arrays = _arrays(own.drop(columns=dropped), left)
+                arrays = _arrays(own.drop(columns=ABOUT), left)
                 names: dict[Hashable, Hashable] = {name: f"{kind}_{name}" for name in arrays}
                 held.append(arrays.rename(names))
         return xarray.merge(held, join="outer")

@@ -69,5 +69,7 @@ def remarks(parts: Parts) -> list[str]:
     if adversarial is None or not state.seconds:
         return []
     spent = adversarial.clock.seconds()
+    if not spent:
+        return said(parts)
     share = f"{spent:.1f} of {state.seconds:.1f} seconds of steps and evaluations"
     return [*said(parts), f"`{KEY}` took {share}, {spent / state.seconds:.0%}"]

@@ -93,14 +93,11 @@ class Attack:
     def check(self, classes: int, entries: int) -> None:
         """Refuse a loss that needs more classes, and a ball that holds all images of a size."""
         check_loss(self.loss, classes, targeted=bool(self.targeted or self.targets))
-        self._check_fits(entries)
-        if self.targets >= classes:
-            raise Refused("targets", f"less than the number of classes, {classes}", self.targets)
-
-    def _check_fits(self, entries: int) -> None:
         check_fits(self.epsilon, self.norm, entries)
         if (step := self.settings.get("step_size")) is not None:
             check_fits(step, self.norm, entries, "step_size")
+        if self.targets >= classes:
+            raise Refused("targets", f"less than the number of classes, {classes}", self.targets)
 
     def ascend(self, model: Model, images: Tensor, labels: Tensor, generator: Generator) -> Tensor:
         """Return images moved by one search, misclassified ones too, as training takes them.
@@ -124,8 +121,6 @@ class Attack:
     def __call__(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
         """Return images that are attacked, of the shape of those given."""
         check_images(images, labels)
-        if len(images):
-            self._check_fits(images[0].numel())
         with frozen(*([model] if isinstance(model, nn.Module) else [])):
             return self._attacked(model, images.detach(), labels)
 
@@ -135,12 +130,13 @@ class Attack:
         with torch.set_grad_enabled(begins_there and self.gradients):
             told = model(batch).float()
         logits = told.detach()
-        self._check(model, logits)
+        self.check(logits.shape[1], images.shape[1:].numel())
+        self._warn_of_training(model)
         answer, losses = images.clone(), torch.full_like(logits[:, 0], -torch.inf)
         flat = torch.zeros_like(labels, dtype=torch.bool)
         left = ((logits.argmax(1) == labels) != self.targeted).nonzero()[:, 0]
         generator = Generator(images.device).manual_seed(self.seed)
-        for towards in self._rounds(logits.shape[1]) if self.epsilon else ():
+        for towards in self._rounds() if self.epsilon else ():
             if not len(left):
                 break
             problem = self._problem(model, images, labels, logits, left, towards, generator)
@@ -157,10 +153,10 @@ class Attack:
             warn_of(zero_gradients(flat), ZeroGradients)
         return answer
 
-    def _rounds(self, classes: int) -> Iterator[int]:
+    def _rounds(self) -> Iterator[int]:
         """Give which class each search goes towards, by its rank; 0: away from the label."""
         for _ in range(self.restarts):
-            yield from range(1, 1 + min(self.targets, classes - 1)) if self.targets else (0,)
+            yield from range(1, 1 + self.targets) if self.targets else (0,)
 
     def _problem(
         self,
@@ -190,8 +186,7 @@ class Attack:
             generator=generator,
         )
 
-    def _check(self, model: Model, logits: Tensor) -> None:
-        check_loss(self.loss, logits.shape[1], targeted=bool(self.targeted or self.targets))
+    def _warn_of_training(self, model: Model) -> None:
         if isinstance(model, nn.Module) and model.training:
             said = "the model is in training mode: batch norm and dropout change with the batch"
             warn_of(said, TrainingMode)

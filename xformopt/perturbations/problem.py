@@ -22,6 +22,10 @@ STARTS = {
 }
 """What draws a point of a ball; in one without, a start is the image itself."""
 
+Which = Tensor | slice
+"""Some of the images, by their indices, or all."""
+ALL = slice(None)
+
 TINY = 1e-12
 """The least size of a perturbation by which is divided."""
 
@@ -80,22 +84,22 @@ class Problem:
         self.has_gradient, self.asked = torch.zeros_like(self.broken), False
         self.clean: Clean | None = None
 
-    def tried(self, delta: Tensor) -> Tensor:
-        """Return the loss of each image when it is moved so, and keep the worst."""
-        return self._judged(delta, self.model(self.images + delta))
+    def tried(self, delta: Tensor, which: Which = ALL) -> Tensor:
+        """Return the loss of each image, or of some, when it is moved so, and keep the worst."""
+        return self._judged(delta, self.model(self.images[which] + delta), which)
+
+    def left(self) -> Tensor:
+        """Return which images are not broken yet."""
+        return (~self.broken).nonzero()[:, 0]
 
     @torch.no_grad()
     def end(self, delta: Tensor) -> None:
         """Try the last point of a search, of the images that it has not broken."""
-        left = (~self.broken).nonzero()[:, 0]
-        if len(left):
-            losses, broken = self.losses.clone(), self.broken.clone()
-            logits = self.model(self.images[left] + delta[left])
-            losses[left], broken[left] = self._told(logits, left)
-            self._keep(delta.detach(), broken, losses)
+        if len(left := self.left()):
+            self.tried(delta[left], left)
 
     def ascent(self, delta: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the same and its gradient, in float32 where float16 would lose it."""
+        """Return the loss of each image and its gradient, in float32 where float16 would lose it."""
         with torch.enable_grad(), without_float16(delta.device.type):
             losses, gradient = self._climbed(delta)
         if not self.asked:
@@ -108,7 +112,7 @@ class Problem:
             point = delta.detach().requires_grad_()
             losses = self.tried(point)
             return losses, torch.autograd.grad(losses.sum(), point)[0]
-        losses = self._judged(delta, clean.logits[clean.left])
+        losses = self._judged(delta, clean.logits[clean.left], ALL)
         return losses, torch.autograd.grad(losses.sum(), clean.batch)[0][clean.left]
 
     @torch.no_grad()
@@ -121,8 +125,8 @@ class Problem:
         return delta
 
     @torch.no_grad()
-    def project_(self, delta: Tensor) -> None:
-        """Move perturbations into the set, in place: onto the ball, then onto the box.
+    def project_(self, delta: Tensor, which: Which = ALL) -> None:
+        """Move perturbations, of some images, into the set in place: onto the ball, then onto the box.
 
         The box holds 0, so that its projection makes no entry larger, and no norm of entries. That
         of singular values may grow; it is scaled down, towards 0, which stays in the box.
@@ -130,32 +134,30 @@ class Problem:
         ball = BALLS[self.norm]
         with batched(delta, shape=batch_shape(delta.shape, ball.param_ndim)) as (batch,):
             ball.project.fn(batch, radius=self.epsilon)
-        torch.clamp(delta, self.low, self.high, out=delta)
+        torch.clamp(delta, self.low[which], self.high[which], out=delta)
         if self.norm == "nuclear":
             sizes = torch.linalg.matrix_norm(delta, "nuc")[..., None, None]
             delta.mul_((self.epsilon / sizes.clamp_min(TINY)).clamp_max(1.0))
 
-    def _judged(self, delta: Tensor, logits: Tensor) -> Tensor:
-        """Return the losses of all images, and keep the worst."""
-        losses, broken = self._told(logits, slice(None))
-        self._keep(delta.detach(), broken, losses.detach())
-        return losses
-
-    def _told(self, logits: Tensor, which: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Return the losses of some of the images, and whether they are broken."""
-        labels = self.labels[which]
+    def _judged(self, delta: Tensor, logits: Tensor, which: Which) -> Tensor:
+        labels, logits = self.labels[which], logits.float()
         targets = None if self.targets is None else self.targets[which]
-        logits = logits.float()
+        losses = self.loss(logits, labels, targets)
         taken = logits.detach().argmax(1)
         broken = taken == targets if self.targeted else taken != labels
-        return self.loss(logits, labels, targets), broken
+        self._keep(delta.detach(), broken, losses.detach(), which)
+        return losses
 
     @torch.no_grad()
-    def _keep(self, delta: Tensor, broken: Tensor, losses: Tensor) -> None:
-        wins = torch.where(broken == self.broken, losses > self.losses, broken)
-        self.worst = torch.where(wins.view(-1, 1, 1, 1), delta, self.worst)
-        self.losses = torch.where(wins, losses, self.losses)
-        self.broken = self.broken | broken
+    def _keep(self, delta: Tensor, broken: Tensor, losses: Tensor, which: Which) -> None:
+        wins = self._wins(broken, losses, which)
+        self.worst[which] = torch.where(wins.view(-1, 1, 1, 1), delta, self.worst[which])
+        self.losses[which] = torch.where(wins, losses, self.losses[which])
+        self.broken[which] |= broken
+
+    def _wins(self, broken: Tensor, losses: Tensor, which: Which) -> Tensor:
+        """Return where some images are worse than they were: broken now, or as before with more."""
+        return torch.where(broken == self.broken[which], losses > self.losses[which], broken)
 
 
 class Ascent(Problem):
@@ -164,11 +166,13 @@ class Ascent(Problem):
     Of a search without an end, it is that of the largest loss.
     """
 
+    def left(self) -> Tensor:
+        """Return all images."""
+        return torch.arange(len(self.images), device=self.images.device)
+
     def end(self, delta: Tensor) -> None:
         """Take the last point, without asking the model."""
         self.worst = delta.detach()
 
-    def _keep(self, delta: Tensor, broken: Tensor, losses: Tensor) -> None:
-        wins = losses > self.losses
-        self.worst = torch.where(wins.view(-1, 1, 1, 1), delta, self.worst)
-        self.losses = torch.where(wins, losses, self.losses)
+    def _wins(self, broken: Tensor, losses: Tensor, which: Which) -> Tensor:
+        return losses > self.losses[which]

@@ -29,15 +29,15 @@ def square(problem: Problem, *, queries: Count = 5000, share: Fraction = 0.8) ->
         delta = start(problem)
         losses = problem.tried(delta)
         for query in range(1, queries):
-            if problem.broken.all():
+            left = problem.left()
+            if not len(left):
                 return
-            other = delta.clone()
+            other = delta[left]
             change(problem, other, _side(problem, query / queries, share))
-            problem.project_(other)
-            new = problem.tried(other)
-            better = new > losses
-            delta = torch.where(better.view(-1, 1, 1, 1), other, delta)
-            losses = torch.where(better, new, losses)
+            problem.project_(other, left)
+            new = problem.tried(other, left)
+            better = new > losses[left]
+            delta[left[better]], losses[left[better]] = other[better], new[better]
 
 
 def _side(problem: Problem, passed: float, share: float) -> int:

@@ -104,8 +104,8 @@ def settings_of(fn: Callable[..., Any]) -> dict[str, Setting]:
     for a in arguments:
         if a.kind in (a.VAR_KEYWORD, a.VAR_POSITIONAL) or a.name in ("param_ndim", "when"):
             raise RefusedType(
-                f"transform `{fn.__name__}` must name its arguments, and leave `param_ndim` and "
-                f"`when` to its links; got `{a}`"
+                f"`{fn.__name__}` must name its arguments, and leave `param_ndim` and "
+                f"`when` to links; got `{a}`"
             )
     keyword = [a for a in arguments if a.kind is a.KEYWORD_ONLY]
     return {a.name: _setting(fn.__name__, a.name, hints.get(a.name), a.default) for a in keyword}
@@ -122,8 +122,8 @@ def _setting(owner: str, name: str, hint: Any, default: Any) -> Setting:
     known = (float, int, bool, str, torch.Generator)
     if hint not in known and get_origin(hint) is not Literal:
         raise RefusedType(
-            f"setting `{name}` of transform `{owner}` must be annotated as float, int, bool, str, "
-            f"Literal, Generator or one of these with None or a rule, got {given}"
+            f"setting `{name}` of `{owner}` must be annotated as float, int, bool, str, Literal, "
+            f"Generator or one of these with None or a rule, got {given}"
         )
     return Setting(name, hint, default, rule, type(None) in parts, Tensor in parts)
 
