@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from experiments.observers.contract import Observer, Run
-from experiments.observers.figures import figure, wrapped
+from experiments.observers.figures import grid, wrapped
 from experiments.results.evaluations import CORRUPTED
 from experiments.results.folder import read_metrics
 from experiments.results.metric import Metric
@@ -12,6 +12,9 @@ from experiments.results.summary import Summary
 
 MARKED = 30
 """Up to so many points are marked one by one."""
+
+ACROSS = 4
+"""So many panels stand side by side."""
 
 DECADE = 10
 """Values within so much of each other are drawn on a linear scale, whose marks are plainer."""
@@ -44,10 +47,14 @@ class Curves(Observer):
         panels = by_metric(names, self.run.metrics, self.run.conditions)
         parts = [*dict.fromkeys(part for lines in panels.values() for part in lines.values())]
         path = self.run.folder / "curves.png"
-        with figure(path, (4.4 * len(panels), 3.4), panels=len(panels)) as (drawn, axes):
-            for axis in axes[1:]:
+        columns = min(len(panels), ACROSS)
+        rows = -(-len(panels) // columns)
+        with grid(path, rows, columns, (4.4 * columns, 3.4 * rows)) as (drawn, axes):
+            for axis in axes[len(panels) :]:
+                axis.remove()
+            for axis in axes[1 : len(panels)]:
                 axis.sharex(axes[0])
-            for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+            for axis, (title, lines) in zip(axes, panels.items(), strict=False):
                 for name, part in lines.items():
                     style = {"linestyle": "-" if part in WHOLE else "--"}
                     named = {"label": part} if len(parts) > 1 else {}

@@ -99,7 +99,7 @@ class Problem:
             self.tried(delta[left], left)
 
     def ascent(self, delta: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss of each image and its gradient, in float32 where float16 would lose it."""
+        """Return losses and their gradient, in float32 where float16 would lose it."""
         with torch.enable_grad(), without_float16(delta.device.type):
             losses, gradient = self._climbed(delta)
         if not self.asked:
@@ -126,7 +126,7 @@ class Problem:
 
     @torch.no_grad()
     def project_(self, delta: Tensor, which: Which = ALL) -> None:
-        """Move perturbations, of some images, into the set in place: onto the ball, then onto the box.
+        """Move perturbations, or those of some, into the set in place: onto the ball, then the box.
 
         The box holds 0, so that its projection makes no entry larger, and no norm of entries. That
         of singular values may grow; it is scaled down, towards 0, which stays in the box.
