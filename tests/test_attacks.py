@@ -297,6 +297,77 @@ class TestBudgets:
         assert both.at(0.0)(net, images, labels).equal(images)
 
 
+class TestWhereItIsCalled:
+    """In any precision and mode of torch, and of models that write on what they are given."""
+
+    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_in_half_precision(self, name: str, dtype: torch.dtype):
+        torch.manual_seed(0)
+        images = torch.rand(60, 2, 5, 5).to(dtype)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(50, 3, bias=False)).to(dtype).eval()
+        labels = net(images).argmax(1)
+        attack = quick(name)
+        moved = attack(net, images, labels)
+        assert moved.dtype == dtype
+        assert ((moved >= 0) & (moved <= 1)).all()
+        rounded = 1 + 50 * torch.finfo(dtype).eps
+        assert (sizes(moved - images, attack.norm) <= rounded * attack.epsilon).all()
+        broken = (net(moved).argmax(1) != labels).sum()
+        single = attack(net.float(), images.float(), labels)
+        assert broken == pytest.approx((net(single).argmax(1) != labels).sum(), abs=6)
+
+    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("outside", [False, True])
+    def test_in_inference_mode(self, digits: Digits, name: str, outside: bool):
+        net, images, labels = digits
+        with torch.inference_mode():
+            given = images[:40].clone()
+        with torch.inference_mode(not outside):
+            found = quick(name)(net, given, labels[:40])
+        assert found.equal(quick(name)(net, images[:40], labels[:40]))
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_of_a_model_that_writes_on_its_input(self, digits: Digits, name: str):
+        net, images, labels = digits
+        given = images[:40].clone()
+        found = quick(name)(lambda x: net(x.mul_(0.5)), given, labels[:40])
+        assert given.equal(images[:40])
+        assert found.equal(quick(name)(lambda x: net(0.5 * x), images[:40], labels[:40]))
+
+    @pytest.mark.parametrize("name", ["pgd_linf", "fgsm"])
+    def test_under_float16_gradients_are_found(self, name: str):
+        torch.manual_seed(0)
+        linear = nn.Linear(64, 10, bias=False).eval()
+        images = torch.rand(200, 1, 8, 8)
+
+        def sure(x: Tensor) -> Tensor:
+            return 8 * linear(4 * x.flatten(1))
+
+        labels = sure(images).argmax(1)
+        with torch.autocast("cpu", torch.float16):
+            moved = quick(name, epsilon=0.3)(sure, images, labels)
+        assert (sure(moved).argmax(1) == labels).sum() <= 2
+
+    def test_towards_several_from_the_images(self, digits: Digits):
+        net, images, labels = digits
+        attacks = [P.pgd_linf(epsilon=0.05, steps=3, targets=n, **STILL) for n in (1, 3)]
+        one, three = (net(attack(net, images, labels)).argmax(1) != labels for attack in attacks)
+        assert (three >= one).all()
+        assert three.sum() > one.sum()
+
+    def test_a_search_that_draws_nothing_may_begin_elsewhere(self, digits: Digits):
+        net, images, labels = digits
+        gradients: list[Tensor] = []
+
+        def search(problem: Problem) -> None:
+            delta = (0.5 - problem.images).sign() * 0.1
+            gradients.extend(problem.ascent(delta)[1] for _ in range(2))
+
+        Attack(search, norm="linf", epsilon=0.1, draws=False)(net, images, labels)
+        assert gradients[0].equal(gradients[1])
+
+
 class TestTargeted:
     def test_moves_towards_the_labels(self, digits: Digits):
         net, images, labels = digits
@@ -386,6 +457,13 @@ class TestRefuses:
         net, images, labels = digits
         with pytest.raises(Refused, match="`targets` must be less than the number of classes, 10"):
             P.apgd_linf(targets=10)(net, images[:2], labels[:2])
+
+    @pytest.mark.parametrize(("label", "targeted"), [(10, False), (-1, False), (10, True)])
+    def test_labels_without_an_output(self, digits: Digits, label: int, targeted: bool):
+        net, images, _ = digits
+        labels = torch.tensor([3, label])
+        with pytest.raises(Refused, match=f"`labels` must be from 0 to 9, .* got .*{label}"):
+            P.pgd_linf(targeted=targeted)(net, images[:2], labels)
 
     def test_a_loss_that_needs_more_classes(self):
         images, labels = torch.zeros(2, 1, 1, 2), torch.tensor([0, 1])

@@ -150,6 +150,19 @@ class TestRegistry:
         with pytest.raises(Refused, match="there is a corruption `dim` already: give it another"):
             corruption({32: [1, 2, 3, 4, 5]})(dim.fn)
 
+    def test_a_function_that_does_not_take_its_constants(self):
+        def one(images: Tensor) -> Tensor:
+            return images
+
+        def last(images: Tensor, amount: float, generator: Any) -> Tensor:
+            return images
+
+        for fn in (one, last):
+            with pytest.raises(
+                Refused, match=f"`{fn.__name__}` must take `\\(images, \\*constants"
+            ):
+                corruption({32: [1, 2, 3, 4, 5]})(fn)
+
     @pytest.mark.parametrize("tables", [{}, {32: [1, 2, 3, 4]}])
     def test_five_severities_a_size(self, tables: Any):
         with pytest.raises(Refused, match="`tables` must be 5 constants for each size, got"):

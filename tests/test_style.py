@@ -79,11 +79,12 @@ def blocks_of(page: str) -> list[str]:
 def test_the_readme_examples_run(tmp_path: Path):
     """The Python blocks of both guides, as files of their own; under Hydra 1.4 as it says there."""
     first, recipe, routes, second, kit, third = blocks_of("README.md")
-    attack, own, corrupt = blocks_of("xformopt/README.md")
+    attack, own, corrupt, dead = blocks_of("xformopt/README.md")
     (tmp_path / "example.py").write_text(first + "print(len(optimizer.transforms))\n")
     (tmp_path / "attack.py").write_text(attack + "print(robust <= 1)\n")
     (tmp_path / "own.py").write_text(own + "print(moved.shape)\n")
     (tmp_path / "corrupt.py").write_text(corrupt + "print(len(corrupted))\n")
+    (tmp_path / "dead.py").write_text(dead + "print(dead_pixels)\n")
     (tmp_path / "recipe.py").write_text(recipe + "print(*optimizer.transforms)\n")
     (tmp_path / "routes.py").write_text(routes.replace("print(", "print(len(optimizer.routes), "))
     (tmp_path / "shrink.py").write_text(second + "print(shrink(by=0.5))\n")
@@ -97,6 +98,7 @@ def test_the_readme_examples_run(tmp_path: Path):
             (["attack.py"], "tensor(True)"),
             (["own.py"], "torch.Size([4, 1, 2, 2])"),
             (["corrupt.py"], "17"),
+            (["dead.py"], "<corruption dead_pixels of"),
             (["recipe.py"], "lion_mix sign weight_decay"),
             (["routes.py"], "3 route"),
             (["shrink.py"], "shrink(by=0.5)"),

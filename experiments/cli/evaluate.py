@@ -30,8 +30,8 @@ USAGE = """\
 python -m experiments.evaluate RUN_OR_SWEEP_FOLDER… 'eval.attacks=[NAME]' [eval.epsilon=[0,8/255]]
 
 Judges the last and the best weights of each run on test, and appends what is not on record to its
-`evaluations.jsonl`. Keys: those of `eval` that `python -m experiments --help` shows, and `device`,
-`threads`, `pictures`, `trust`."""
+`evaluations.jsonl`: what the command asks, or what the run itself did. Keys: those of `eval` that
+`python -m experiments --help` shows, and `device`, `threads`, `pictures`, `trust`."""
 
 
 class Command(NamedTuple):
@@ -79,8 +79,6 @@ def _command(arguments: Sequence[str]) -> Command:
     check_command(overrides)
     cfg = _composed(overrides)
     robustness = instantiate(cfg.eval)
-    if not robustness:
-        raise Refused(f"nothing is asked of the weights; {CHOOSE}")
     if not isinstance(cfg.pictures, bool):
         raise Refused("pictures", "true or false", cfg.pictures)
     if robustness.every is not None:
@@ -98,8 +96,11 @@ def _judge(folder: Path, command: Command) -> list[Evaluation]:
     """Judge one run, and say what is new as it comes; return all that was asked."""
     notes, found = list[str](), list[Evaluation]()
     with RunFolder(folder).held():
-        run, summary = _finished(folder, command), RunFolder(folder).summary()
-        for one, is_new in judge_anew(run, command.robustness, notes):
+        summary = RunFolder(folder).summary()
+        run, asked = _finished(folder, command)
+        if summary.status != "finished":
+            notes.append(f"the run is {summary.status}: its last weights are not those of its end")
+        for one, is_new in judge_anew(run, asked, notes):
             found.append(one)
             if is_new:
                 print(f"{shown(folder)}  {_line(one)}", flush=True)
@@ -110,16 +111,21 @@ def _judge(folder: Path, command: Command) -> list[Evaluation]:
     return found
 
 
-def _finished(folder: Path, command: Command) -> Finished:
+def _finished(folder: Path, command: Command) -> tuple[Finished, Robustness]:
+    """Return what is judged, and under what: as the command says, or as the run does."""
     saved: Any = saved_config("folder", folder, command.trusted)
     device = set_up(command.cfg.device, command.cfg.threads, saved.seed)
     task, data, model = judged(saved)
     if data is None:
         raise Refused("the run is of a toy, which has no images to attack")
+    robustness = command.robustness or instantiate(saved.eval)
+    if not robustness:
+        raise Refused(f"nothing is asked of the weights; {CHOOSE}")
     with under("eval"):
-        command.robustness.check(data)
+        robustness.check(data)
     trainer = instantiate(saved.trainer)
-    return Finished(folder, task, data.to(device), model.to(device), trainer, device)
+    run = Finished(folder, task, data.to(device), model.to(device), trainer, device)
+    return run, robustness
 
 
 def _line(one: Evaluation) -> str:

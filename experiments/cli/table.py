@@ -72,16 +72,24 @@ def table_of(judged: Mapping[Path, Sequence[Evaluation]]) -> str:
         [shown(folder), words, *(f"{own[k]:.4g}" if k in own else "" for k in labels)]
         for (folder, own), words in zip(figures.items(), swept, strict=True)
     ]
-    return as_markdown(["run", "set", *labels], rows, aligned=True)
+    which = sorted({one.weights for own in judged.values() for one in _shown(own)}, reverse=True)
+    head = [f"run, {' or '.join(which)} weights", "set", *labels]
+    if not any(swept):
+        head, rows = [head[0], *labels], [[row[0], *row[2:]] for row in rows]
+    return as_markdown(head, rows, aligned=True)
 
 
 def _figures(summary: Summary, found: Sequence[Evaluation]) -> dict[str, float]:
     """Return the goal of the last weights, else of the best, under each condition, by its label."""
     metric = summary.goal.name.removeprefix("valid_") if summary.goal else ""
-    plain = [one for one in found if not one.average]
-    own = [one for one in plain if one.weights == "last"] or plain
-    figures = flat(own, metric) if metric else {}
+    figures = flat(_shown(found), metric) if metric else {}
     return {k.removeprefix("test_").removesuffix(f"_{metric}"): v for k, v in figures.items()}
+
+
+def _shown(found: Sequence[Evaluation]) -> list[Evaluation]:
+    """Return those of the last weights, else of the best, and of no averages."""
+    plain = [one for one in found if not one.average]
+    return [one for one in plain if one.weights == "last"] or plain
 
 
 def shown(path: Path) -> str:

@@ -135,8 +135,10 @@ class Robustness:
             return [attack.epsilon]
         said = self.epsilon
         radii = [said] if isinstance(said, float | int | str) else [*said]
+        if not radii:
+            raise Refused("epsilon", "at least one radius, or null", said)
         labels = {f"{attack.at(radius).epsilon:.4g}" for radius in radii}
-        if not radii or len(labels) < len(radii):
+        if len(labels) < len(radii):
             raise Refused("epsilon", "a list of radii that differ in four digits", said)
         return radii
 

@@ -46,10 +46,11 @@ class Attacked(Observer):
         columns, added = len(shown.images), shown.attacked - shown.images
         scale = float(added.abs().max()) or 1.0
         rows = [*shown.images, *(0.5 + added / (2 * scale)), *shown.attacked]
-        before, after = (
+        true, before, after = (
             [class_name(int(taken), self.names) for taken in answers]
-            for answers in (shown.before, shown.after)
+            for answers in (shown.labels, shown.before, shown.after)
         )
+        before = [x if x == y else f"{x}, is {y}" for x, y in zip(before, true, strict=True)]
         titles = [*before, *[""] * columns, *after]
         with grid(self.run.folder / "attacked.png", 3, columns) as (drawn, axes):
             for axis, image, title in zip(axes, rows, titles, strict=True):

@@ -60,6 +60,12 @@ def wrapped(title: str, drawn: Any) -> str:
     return textwrap.fill(title, int(LETTERS * drawn.get_figwidth()))
 
 
+def palette(count: int) -> list[Any]:
+    """Return so many colours that differ."""
+    shades = pyplot().get_cmap("tab10" if count <= 10 else "turbo")
+    return [shades(i if count <= 10 else i / (count - 1)) for i in range(count)]
+
+
 def pyplot() -> Any:
     """Return matplotlib's pyplot, which draws into files alone; it is slow to import."""
     import matplotlib.pyplot as plt

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import mean
@@ -73,6 +73,36 @@ def label_of(kind: str, name: str, level: float) -> str:
     """
     attack = f"{name}_{level:.4g}"
     return {"attack": attack, "corruption": f"{CORRUPTED}_{name}"}.get(kind, name)
+
+
+def called(found: Sequence[Evaluation]) -> list[str]:
+    """Return what each is called: its name, and what tells it from others of this name.
+
+    >>> from dataclasses import replace
+    >>> common = {"weights": "last", "average": "", "split": "test", "level": 0.1, "metrics": {}}
+    >>> common |= {"kind": "attack", "settings": {"steps": 9}}
+    >>> few = Evaluation(name="pgd", count=9, **common)
+    >>> called([few, replace(few, settings={"steps": 40}), replace(few, name="fgsm")])
+    ['pgd, steps=9', 'pgd, steps=40', 'fgsm']
+    >>> called([few, replace(few, count=5)])
+    ['pgd, 9 images', 'pgd, 5 images']
+    """
+    variants: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for one in found:
+        variants.setdefault((one.kind, one.name), []).append(_variant(one))
+    return [_told(one, variants[one.kind, one.name]) for one in found]
+
+
+def _variant(one: Evaluation) -> dict[str, Any]:
+    return {**one.settings, "images": one.count}
+
+
+def _told(one: Evaluation, others: Sequence[Mapping[str, Any]]) -> str:
+    own = _variant(one)
+    keys = dict.fromkeys(key for other in others for key in other)
+    keys = [k for k in keys if any(other.get(k) != own.get(k) for other in others)]
+    said = [f"{own['images']} images" if k == "images" else f"{k}={own.get(k)}" for k in keys]
+    return ", ".join([one.name, *said])
 
 
 def read(folder: Path) -> list[Evaluation]:

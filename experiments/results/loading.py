@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DEFAULT = "default"
 """The value of what a run leaves as it is, and another sets."""
 
-ABOUT = ["average", "split", "kind", "norm", "count", "settings", "seconds", "folder"]
+ABOUT = ["average", "split", "kind", "name", "norm", "count", "settings", "seconds", "folder"]
 """What is said of an evaluation beside its figures, and is no coordinate."""
 
 NEEDS = "`pip install 'xformopt[results]'` brings pandas and xarray"
@@ -58,14 +58,16 @@ class Results:
     def evaluations(self) -> "pd.DataFrame":
         """Return a row an evaluation under attacks and corruptions, with the run's settings.
 
-        The settings of the attack stand as text in `settings`.
+        The settings of the attack stand as text in `settings`; `called` is its name, and what tells
+        it from others of this name in the run.
         """
         pandas = _module("pandas")
         rows = []
         for folder, held in zip(self.folders, self.settings, strict=True):
-            for one in evaluations.read(folder):
+            found = evaluations.read(folder)
+            for one, called in zip(found, evaluations.called(found), strict=True):
                 own = {k: v for k, v in asdict(one).items() if k != "metrics"}
-                own["settings"] = json.dumps(one.settings)
+                own |= {"settings": json.dumps(one.settings), "called": called}
                 rows.append({**held, **own, **one.metrics, "folder": str(folder)})
         return pandas.DataFrame(rows)
 
@@ -74,8 +76,8 @@ class Results:
 
         Final figures have a value for each; metrics under attacks, `attack_accuracy`, one for each
         weights, attack and epsilon; those on corrupted images, `corruption_accuracy`, for each
-        weights, corruption and severity. What was not run is NaN. Of an attack that was made with
-        several settings, on several numbers of images, the newest on most images is taken.
+        weights, corruption and severity. What was not run is NaN. Attacks that a run has made with
+        several settings, or on several numbers of images, are told apart by these.
         """
         xarray = _module("xarray")
         keys = list(dict.fromkeys(key for held in self.settings for key in held))
@@ -85,9 +87,8 @@ class Results:
         for kind, level in {"attack": "epsilon", "corruption": "severity"}.items():
             own = found[(found.kind == kind) & (found.average == "")] if len(found) else found
             if len(own):
-                own = own.rename(columns={"name": kind, "level": level})
+                own = own.rename(columns={"called": kind, "level": level})
                 left = [*keys, "weights", kind, level]
-                own = own.sort_values("count", kind="stable").drop_duplicates(left, keep="last")
                 arrays = _arrays(own.drop(columns=ABOUT), left)
                 names: dict[Hashable, Hashable] = {name: f"{kind}_{name}" for name in arrays}
                 held.append(arrays.rename(names))

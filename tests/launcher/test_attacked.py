@@ -170,7 +170,7 @@ BAD = {
 }
 BAD_ATTACK = {
     "eval.epsilon=-0.1": r"`eval.epsilon` must be a finite number >= 0, got -0.1",
-    "eval.epsilon=[]": r"`eval.epsilon` must be a list of radii that differ in four digits, got",
+    "eval.epsilon=[]": r"`eval.epsilon` must be at least one radius, or null, got",
     "eval.epsilon=[0.1,0.1]": r"`eval.epsilon` must be a list of radii that differ in four dig",
     "eval.attacks.pgd_linf.step_size=5": r"pgd_linf.step_size` must be at most 1, by which the",
     "eval.epsilon=2": r"`eval.attacks.pgd_linf.epsilon` must be at most 1, by which the linf",

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from experiments import results
 from experiments.evaluate import evaluate, main
 from experiments.results import evaluations
+from experiments.results.folder import RunFolder
 from xformopt.refused import Refused
 
 SHORT = ["trainer.epochs=2", "model.width=4", "pictures=false"]
@@ -93,7 +95,7 @@ class TestAddsToWhatIsThere:
         assert said.status == 0, said.err
         header, _, one, other = said.out.splitlines()[-4:]
         cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in (header, one, other)]
-        assert cells[0] == ["run", "set", "clean", "fgsm_0.05", "fgsm_0.1"]
+        assert cells[0] == ["run, last weights", "set", "clean", "fgsm_0.05", "fgsm_0.1"]
         assert [row[1] for row in cells[1:]] == ["optim=lion", "optim=muon"]
         assert all(0 <= float(cell) <= 1 for row in cells[1:] for cell in row[2:])
 
@@ -105,6 +107,37 @@ class TestAddsToWhatIsThere:
             said = judge(ran, *pgd, *settings).out.splitlines()
             line = next(x for x in said if "last  pgd_linf 0.2" in x)
             assert said[-1].split("|")[-2].strip() == line.split("accuracy ")[1].split()[0]
+
+    def test_what_is_told_apart_in_arrays(self, judge: Any, ran: Path):
+        """Other settings and numbers of images are other attacks there, never one curve."""
+        square = ["eval.attacks=[square_linf]", "eval.epsilon=[0.1,0.2]"]
+        for more in (["40"], ["5"], ["5", "eval.subset=40"]):
+            queries = f"eval.attacks.square_linf.queries={more[0]}"
+            assert judge(ran, *square, queries, *more[1:], "pictures=false").status == 0
+        loaded = results.load(ran)
+        arrays, table = loaded.to_xarray(), loaded.evaluations()
+        names = ["queries=40, 360 images", "queries=5, 360 images", "queries=5, 40 images"]
+        assert {*arrays.attack.values} == {f"square_linf, {name}" for name in names}
+        for name in names:
+            under = arrays.attack_accuracy.sel(attack=f"square_linf, {name}", weights="last")
+            own = table[(table.called == f"square_linf, {name}") & (table.weights == "last")]
+            assert [*under.squeeze().values] == [*own.accuracy]
+
+    def test_as_the_run_itself_asked(self, cli: Any, judge: Any):
+        folder = cli(*SHORT, *FGSM).folder
+        before = evaluations.read(folder)
+        (folder / "evaluations.jsonl").unlink()
+        said = judge(folder)
+        assert said.status == 0, said.err
+        found = evaluations.read(folder)
+        assert [(one.key, one.metrics) for one in found] == [
+            (one.key, one.metrics) for one in before
+        ]
+
+    def test_a_run_that_is_not_finished_is_noted(self, judge: Any, ran: Path):
+        held = RunFolder(ran)
+        held.write_summary(replace(held.summary(), status="interrupted"))
+        assert "the run is interrupted: its last weights are not" in judge(ran, *FGSM).out
 
     def test_half_a_line(self, judge: Any, ran: Path):
         """What a kill left of a line is taken off, and measured anew."""

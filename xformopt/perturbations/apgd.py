@@ -56,7 +56,7 @@ def apgd(problem: Problem, *, steps: Count = 100, rho: Fraction = 0.75) -> None:
     delta = before = _start(problem)
     losses, gradient = problem.ascent(delta)
     at = best = Best(delta, gradient, losses)
-    size = torch.full_like(at.losses, 2 * problem.epsilon).view(-1, 1, 1, 1)
+    size = delta.new_full((len(delta), 1, 1, 1), 2 * problem.epsilon)
     rose, halved, checked = torch.zeros_like(at.losses), torch.ones_like(at.losses) > 0, best.losses
     checks = set(_checks(steps))
     since = 0

@@ -12,6 +12,7 @@ from xformopt.perturbations.checks import (
     ZeroGradients,
     check_fits,
     check_images,
+    check_labels,
     radius,
     warn_of,
     zero_gradients,
@@ -20,6 +21,9 @@ from xformopt.perturbations.losses import check_loss
 from xformopt.perturbations.modes import frozen, takes_float16
 from xformopt.perturbations.problem import Ascent, Clean, Model, Problem
 from xformopt.refused import Refused, RefusedType, check_count
+
+MOST = 2 / 3
+"""Where more of the images are left, the gradient of all costs less than to ask anew."""
 
 Search = Callable[[Problem], None]
 """Tries perturbations of the images of a problem, which keeps the worst."""
@@ -40,13 +44,14 @@ class Attack:
         epsilon: the radius, in units of pixels in [0, 1], as 0.03 or '8/255'; `nuclear` is that of
             each channel.
         loss: what is made large: `ce`, `dlr` or `margin`.
-        targets: towards how many classes it goes, one after the other, the likeliest first; 0: away
-            from the label.
+        targets: towards how many classes it goes, fewer than there are, one after the other, the
+            likeliest first; 0: away from the label.
         restarts: how often the search begins anew.
         targeted: whether labels are the classes that images are to be taken for.
         seed: of what is drawn; the same seed gives the same answer.
         gradients: whether the search asks for gradients.
-        draws: whether it draws where it begins; otherwise at the images as they are.
+        draws: whether it draws anything; if not, what the model says of the images as they are
+            serves a first gradient there.
         name: what it is called.
         settings: all but the radius, by which two attacks of a name are told apart.
 
@@ -115,23 +120,27 @@ class Attack:
             loss=self.loss,
             generator=generator,
         )
-        self.search(problem)
-        return problem.images + problem.worst
+        with torch.inference_mode(False):
+            self.search(problem)
+            return problem.images + problem.worst
 
     def __call__(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
         """Return images that are attacked, of the shape of those given."""
         check_images(images, labels)
-        with frozen(*([model] if isinstance(model, nn.Module) else [])):
+        if isinstance(model, nn.Module) and model.training:
+            said = "the model is in training mode: batch norm and dropout change with the batch"
+            warn_of(said, TrainingMode)
+        modules = [model] if isinstance(model, nn.Module) else []
+        with torch.inference_mode(False), frozen(*modules):
             return self._attacked(model, images.detach(), labels)
 
     def _attacked(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        batch = images.detach().requires_grad_()
-        begins_there = not (self.draws or self.epsilon == 0 or takes_float16(images.device.type))
-        with torch.set_grad_enabled(begins_there and self.gradients):
-            told = model(batch).float()
+        still, serves = torch.zeros_like(images), self._begins_there(images.device.type)
+        with torch.set_grad_enabled(serves):
+            told = model(images + still.requires_grad_(serves)).float()
         logits = told.detach()
         self.check(logits.shape[1], images.shape[1:].numel())
-        self._warn_of_training(model)
+        check_labels(labels, logits.shape[1])
         answer, losses = images.clone(), torch.full_like(logits[:, 0], -torch.inf)
         flat = torch.zeros_like(labels, dtype=torch.bool)
         left = ((logits.argmax(1) == labels) != self.targeted).nonzero()[:, 0]
@@ -140,18 +149,23 @@ class Attack:
             if not len(left):
                 break
             problem = self._problem(model, images, labels, logits, left, towards, generator)
-            if told.requires_grad:
-                problem.clean, told = Clean(batch, told, left), logits
+            if told.requires_grad and len(left) > MOST * len(images):
+                problem.clean = Clean(still, told, left)
+            told = logits  # whose graph has served
             self.search(problem)
             better = problem.broken | (problem.losses > losses[left])
             moved = images[left] + problem.worst
             answer[left] = torch.where(better.view(-1, 1, 1, 1), moved, answer[left])
             losses[left] = torch.maximum(losses[left], problem.losses)
-            flat[left] = ~problem.has_gradient & problem.asked
+            flat[left] = ~problem.has_gradient & problem.asked & ~problem.broken
             left = left[~problem.broken]
         if self.gradients:
-            warn_of(zero_gradients(flat), ZeroGradients)
+            warn_of(zero_gradients(flat), ZeroGradients, above=3)
         return answer
+
+    def _begins_there(self, device: str) -> bool:
+        """Return whether the first gradient is asked for at the images as they are."""
+        return self.gradients and self.epsilon > 0 and not (self.draws or takes_float16(device))
 
     def _rounds(self) -> Iterator[int]:
         """Give which class each search goes towards, by its rank; 0: away from the label."""
@@ -185,11 +199,6 @@ class Attack:
             targeted=self.targeted,
             generator=generator,
         )
-
-    def _warn_of_training(self, model: Model) -> None:
-        if isinstance(model, nn.Module) and model.training:
-            said = "the model is in training mode: batch norm and dropout change with the batch"
-            warn_of(said, TrainingMode)
 
     def __repr__(self) -> str:
         """Show name and radius."""

@@ -64,6 +64,17 @@ def check_images(images: Tensor, labels: Tensor) -> None:
         raise Refused(f"`labels` must be int64, a class an image, ({len(images)},), got {got}")
 
 
+def check_labels(labels: Tensor, classes: int) -> None:
+    """Refuse labels of which there is no output.
+
+    >>> check_labels(torch.tensor([0, 9]), 10)
+    """
+    low, high = labels.aminmax() if labels.numel() else (0, 0)
+    if not (low >= 0 and high < classes):
+        rule = f"`labels` must be from 0 to {classes - 1}, an output of the model each"
+        raise Refused(f"{rule}, got {int(low)} to {int(high)}")
+
+
 def check_pixels(images: Tensor) -> None:
     """Refuse what are no images, `(N, C, H, W)`, in [0, 1].
 
@@ -120,7 +131,7 @@ def number(said: Any) -> Any:
         return said
 
 
-def warn_of(said: str, kind: type[AttackWarning]) -> None:
-    """Warn, where something is said."""
+def warn_of(said: str, kind: type[AttackWarning], above: int = 2) -> None:
+    """Warn, where something is said, at the line that called so many functions above."""
     if said:
-        warnings.warn(said, kind, stacklevel=4)
+        warnings.warn(said, kind, stacklevel=1 + above)

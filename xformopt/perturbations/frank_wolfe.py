@@ -15,7 +15,8 @@ def fw(
     """Frank–Wolfe: δ ← (1 - γ) δ + γ v, where v is the vertex of the ball along the gradient.
 
     γ = lr / (lr + k) at step k = 0, 1, …; after each step δ is moved into the box of pixels, which
-    leaves it in the ball.
+    leaves it in the ball. A vertex of the l1 ball is a single entry that is moved by the radius, of
+    which the box leaves 1 at most: above that, `pgd_l1` finds much more.
 
     Source: Frank & Wolfe 1956; Chen et al. 2020, A Frank-Wolfe framework for efficient and
     effective adversarial attacks, AAAI.

@@ -14,6 +14,7 @@ from xformopt.perturbations.starts import (
     uniform_like_l2_n_ball_,
     uniform_like_linf_n_ball_,
 )
+from xformopt.transforms.items import at_least_float32
 
 STARTS = {
     "l1": uniform_like_l1_n_ball_,
@@ -26,15 +27,17 @@ Which = Tensor | slice
 """Some of the images, by their indices, or all."""
 ALL = slice(None)
 
-TINY = 1e-12
-"""The least size of a perturbation by which is divided."""
+
+def tiny(x: Tensor) -> float:
+    """Return the least size of a perturbation by which is divided."""
+    return torch.finfo(x.dtype).tiny
 
 
 class Clean(NamedTuple):
     """What a model said of a batch as it is, before a search that begins there."""
 
-    batch: Tensor
-    """What the gradient is asked of."""
+    still: Tensor
+    """The perturbation that moves nothing, of which the gradient is asked."""
     logits: Tensor
     """What it said, with the graph."""
     left: Tensor
@@ -85,7 +88,7 @@ class Problem:
         self.clean: Clean | None = None
 
     def tried(self, delta: Tensor, which: Which = ALL) -> Tensor:
-        """Return the loss of each image, or of some, when it is moved so, and keep the worst."""
+        """Return the losses of images moved so, and keep the worst; `delta` is of `which` alone."""
         return self._judged(delta, self.model(self.images[which] + delta), which)
 
     def left(self) -> Tensor:
@@ -113,7 +116,7 @@ class Problem:
             losses = self.tried(point)
             return losses, torch.autograd.grad(losses.sum(), point)[0]
         losses = self._judged(delta, clean.logits[clean.left], ALL)
-        return losses, torch.autograd.grad(losses.sum(), clean.batch)[0][clean.left]
+        return losses, torch.autograd.grad(losses.sum(), clean.still)[0][clean.left]
 
     @torch.no_grad()
     def start(self, *, random: bool = True) -> Tensor:
@@ -136,8 +139,9 @@ class Problem:
             ball.project.fn(batch, radius=self.epsilon)
         torch.clamp(delta, self.low[which], self.high[which], out=delta)
         if self.norm == "nuclear":
-            sizes = torch.linalg.matrix_norm(delta, "nuc")[..., None, None]
-            delta.mul_((self.epsilon / sizes.clamp_min(TINY)).clamp_max(1.0))
+            wide = delta.to(at_least_float32(delta.dtype))
+            sizes = torch.linalg.matrix_norm(wide, "nuc")[..., None, None]
+            delta.mul_((self.epsilon / sizes.clamp_min(tiny(wide))).clamp_max(1.0))
 
     def _judged(self, delta: Tensor, logits: Tensor, which: Which) -> Tensor:
         labels, logits = self.labels[which], logits.float()
@@ -145,7 +149,7 @@ class Problem:
         losses = self.loss(logits, labels, targets)
         taken = logits.detach().argmax(1)
         broken = taken == targets if self.targeted else taken != labels
-        self._keep(delta.detach(), broken, losses.detach(), which)
+        self._keep(delta.detach(), broken, losses.detach().float(), which)
         return losses
 
     @torch.no_grad()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from xformopt.perturbations.making import attacks
-from xformopt.perturbations.problem import TINY, Problem
+from xformopt.perturbations.problem import Problem, tiny
 from xformopt.transforms.settings import Count, Fraction
 
 HALVED = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -26,18 +26,15 @@ def square(problem: Problem, *, queries: Count = 5000, share: Fraction = 0.8) ->
     """
     start, change = (_stripes, _recolour) if problem.norm == "linf" else (_bumps, _regrow)
     with torch.no_grad():
-        delta = start(problem)
-        losses = problem.tried(delta)
+        problem.tried(start(problem))
         for query in range(1, queries):
             left = problem.left()
             if not len(left):
                 return
-            other = delta[left]
-            change(problem, other, _side(problem, query / queries, share))
-            problem.project_(other, left)
-            new = problem.tried(other, left)
-            better = new > losses[left]
-            delta[left[better]], losses[left[better]] = other[better], new[better]
+            delta = problem.worst[left]
+            change(problem, delta, _side(problem, query / queries, share))
+            problem.project_(delta, left)
+            problem.tried(delta, left)
 
 
 def _side(problem: Problem, passed: float, share: float) -> int:
@@ -79,7 +76,7 @@ def _bumps(problem: Problem) -> Tensor:
         for left in range(0, width - side + 1, side):
             bump = _bump(problem, side) * _signs(problem, count, channels, 1, 1)
             delta[:, :, top : top + side, left : left + side] = bump
-    delta.mul_(problem.epsilon / _size(delta).clamp_min(TINY))
+    delta.mul_(problem.epsilon / _size(delta).clamp_min(tiny(delta)))
     problem.project_(delta)
     return delta
 
@@ -92,9 +89,9 @@ def _regrow(problem: Problem, delta: Tensor, side: int) -> None:
     own = _size(one, (2, 3))
     held = own.square() + _size(other, (2, 3)).square()
     bump = _bump(problem, side) * _signs(problem, count, channels, 1, 1)
-    bump += one / own.clamp_min(TINY)
+    bump += one / own.clamp_min(tiny(own))
     other.zero_()
-    one.copy_(bump / _size(bump, (2, 3)).clamp_min(TINY) * (held + left / channels).sqrt())
+    one.copy_(bump / _size(bump, (2, 3)).clamp_min(tiny(bump)) * (held + left / channels).sqrt())
 
 
 def _window(problem: Problem, delta: Tensor, side: int) -> Tensor:

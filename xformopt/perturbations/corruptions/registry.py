@@ -45,6 +45,7 @@ class Corruption:
         self.__name__ = fn.__name__
         self.fn, self.tables, self.needs_color = fn, tables, needs_color
         self.draws = "generator" in inspect.signature(fn).parameters
+        self._check_takes()
         self.__signature__ = inspect.signature(self.__call__)
 
     @torch.no_grad()
@@ -73,6 +74,17 @@ class Corruption:
         constants = self.tables[nearest][severity - 1]
         return constants if isinstance(constants, tuple) else (constants,)
 
+    def _check_takes(self) -> None:
+        """Refuse a function that does not take what it is given."""
+        names = [*inspect.signature(self.fn).parameters]
+        rest = names[2:] if names[1:2] == ["generator"] else names[1:]
+        counts = {_count(constants) for table in self.tables.values() for constants in table}
+        if not names or "generator" in rest or counts != {len(rest)}:
+            rule = "`(images, *constants)`, or `(images, generator, *constants)` where it draws"
+            raise Refused(
+                f"`{self.__name__}` must take {rule}, {max(counts)} of them; got {', '.join(names)}"
+            )
+
     def _check_images(self, images: Tensor) -> None:
         check_pixels(images)
         shape = tuple(images.shape)
@@ -96,6 +108,10 @@ class Corruption:
     def __repr__(self) -> str:
         """Show the name and where it comes from."""
         return f"<corruption {self.__name__} of {self.__module__}>"
+
+
+def _count(constants: Any) -> int:
+    return len(constants) if isinstance(constants, tuple) else 1
 
 
 def _check_severity(severity: int) -> None:
