@@ -58,5 +58,6 @@ class Attacked(Observer):
                 show_image(axis, (255 * image).round().byte())
                 axis.set_title(title, size=8)
             said = f"{self.run.title}, test, last weights: {self.attack}"
-            note = f"above: taken for; middle: what is added, at most {scale:.2g}; below: attacked"
-            drawn.suptitle("\n".join(wrapped(line, drawn) for line in (said, note)), size=9)
+            middle = f"what is added, from black, {-scale:.2g}, to white, {scale:.2g}"
+            note = f"above: taken for; middle: {middle}; below: attacked"
+            drawn.suptitle("\n".join(wrapped(line, drawn, 9) for line in (said, note)), size=9)

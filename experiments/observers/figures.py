@@ -11,8 +11,8 @@ from torch import Tensor
 
 from experiments.results.folder import aside
 
-LETTERS = 9
-"""So many letters of a title fit into an inch."""
+LETTERS = 108
+"""So many letters of one point fit into an inch."""
 
 
 @contextmanager
@@ -55,9 +55,12 @@ def class_name(number: int, names: Sequence[str]) -> str:
     return names[number] if number < len(names) else str(number)
 
 
-def wrapped(title: str, drawn: Any) -> str:
-    """Return a title in as many lines as it needs in a figure."""
-    return textwrap.fill(title, int(LETTERS * drawn.get_figwidth()))
+def wrapped(title: str, drawn: Any, size: int = 12) -> str:
+    """Return a title in as many lines as it needs in a figure, of like lengths."""
+    most = int(LETTERS / size * drawn.get_figwidth())
+    lines = len(textwrap.wrap(title, most))
+    least = next(n for n in range(1, most + 1) if len(textwrap.wrap(title, n)) <= lines)
+    return textwrap.fill(title, least)
 
 
 def palette(count: int) -> list[Any]:

@@ -85,7 +85,7 @@ class Mistakes(Observer):
                     f"{true} → {class_name(int(other), self.names)}\n{share:.0%}", size=8
                 )
             title = f"{self.run.title}, test, last weights: true class → taken for, how surely"
-            drawn.suptitle(wrapped(title, drawn), size=9)
+            drawn.suptitle(wrapped(title, drawn, 9), size=9)
 
 
 def confusion(taken: Tensor, labels: Tensor, classes: int) -> Tensor:

@@ -69,9 +69,8 @@ class Pictures(NamedTuple):
                     levels = [one.level for one in points]
                     reached = [one.metrics[self.metric] for one in points]
                     axis.plot(levels, reached, color=color, marker="o", markersize=3, **style)
-                self._finish(drawn, axis, found)
+                self._finish(drawn, axis, own)
                 axis.set_xlabel(f"epsilon, {norm}".rstrip(", "))
-                axis.legend()
 
     def _lines(self, found: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:
         """Return the points of each attack, the smallest radius first; clean images have none."""
@@ -91,21 +90,23 @@ class Pictures(NamedTuple):
                 axis.bar(place, mean(reached), color="C0", alpha=0.5)
                 axis.scatter([place] * len(reached), reached, color="C0", s=12, zorder=3)
             self._finish(drawn, axis, found)
-            axis.legend()
             shown = [name.replace("_", " ") for name in names]
             axis.set_xticks(range(len(names)), shown, rotation=90)
             axis.set_xlabel("C-like corruption: the mean, and each severity")
 
     def _finish(self, drawn: Any, axis: Any, found: Sequence[Evaluation]) -> None:
         counts = {one.count for one in found}
+        shades = dict(zip(sorted(counts, reverse=True), ("gray", "silver", "black"), strict=False))
         for one in (one for one in self.clean if one.count in counts):
             reached, style = one.metrics[self.metric], ":" if one.average else "--"
-            axis.axhline(reached, color="gray", linestyle=style, label=_of(one))
+            axis.axhline(reached, color=shades.get(one.count), linestyle=style, label=_of(one))
         images = f"{max(counts)} images of test" if len(counts) == 1 else "test"
         axis.set_ylabel(f"{self.metric} on {images}")
         axis.grid(alpha=0.3, axis="y")
         if self.goal.limit == 1:
             axis.set_ylim(0, 1.03)
+        if axis.get_legend_handles_labels()[1]:
+            axis.legend()
         drawn.suptitle(wrapped(self.title, drawn))
 
 

@@ -12,7 +12,10 @@ import torch
 
 from experiments.data.digits import digits
 from experiments.evaluation.robustness import Robustness
+from experiments.observers.robustness import draw
 from experiments.results import evaluations
+from experiments.results.evaluations import Evaluation, Record
+from experiments.results.metric import Metric
 from xformopt.perturbations import CORRUPTIONS, fgsm
 
 SHORT = ["trainer.epochs=2", "model.width=4"]
@@ -223,6 +226,41 @@ def test_pictures(cli: Any):
     drawn = {path.name for path in result.folder.glob("*.png")}
     assert {"robustness.png", "corruptions.png", "attacked.png"} <= drawn
     assert result.err == ""
+
+
+def test_what_is_drawn(tmp_path: Path, monkeypatch: Any):
+    """A panel a norm, a line a setting, from the clean images that it was measured on."""
+
+    def found(kind: str, name: str, level: float, hit: float, **about: Any) -> Evaluation:
+        about = {"settings": {}, "count": 500} | about
+        return Evaluation("last", "", "test", kind, name, level, metrics={"hit": hit}, **about)
+
+    record = Record(tmp_path)
+    for one in (
+        found("clean", "clean", 0, 0.9),
+        found("clean", "clean", 0, 0.8, count=100),
+        found("attack", "pgd", 0.2, 0.3, norm="linf", settings={"steps": 5}),
+        found("attack", "pgd", 0.1, 0.5, norm="linf", settings={"steps": 5}),
+        found("attack", "pgd", 0.1, 0.4, norm="linf", settings={"steps": 9}),
+        found("attack", "fgsm", 0.1, 0.7, norm="linf", count=100),
+        found("attack", "pgd_l2", 0.5, 0.6, norm="l2"),
+        found("corruption", "fog", 1, 0.8, count=1000),
+    ):
+        record.keep(one)
+    drawn: list[Any] = []
+    monkeypatch.setattr("matplotlib.pyplot.close", drawn.append)
+    draw(tmp_path, "title", Metric("valid_hit", "max"))
+    curves, bars = drawn
+    linf, l2 = (
+        {line.get_label(): [*zip(*line.get_data(), strict=True)] for line in axis.lines}
+        for axis in curves.axes
+    )
+    assert linf["pgd, steps=5"] == [(0, 0.9), (0.1, 0.5), (0.2, 0.3)]
+    assert linf["pgd, steps=9"] == [(0, 0.9), (0.1, 0.4)]
+    assert linf["fgsm"] == [(0, 0.8), (0.1, 0.7)]
+    assert {*l2} == {"pgd_l2", "clean, 500 images"}
+    assert [bar.get_height() for bar in bars.axes[0].patches] == [0.8]
+    assert {path.name for path in tmp_path.glob("*.png")} == {"robustness.png", "corruptions.png"}
 
 
 def test_a_sure_network_is_noted(cli: Any, tmp_path: Path, monkeypatch: Any):
