@@ -88,7 +88,7 @@ class TestTransform:
 
         if hint is not None:
             wrong.__annotations__["amount"] = hint
-        with pytest.raises(TypeError, match="setting `amount` of transform `wrong` must be annot"):
+        with pytest.raises(TypeError, match="setting `amount` of `wrong` must be annotated"):
             T.transform(wrong)
 
     def test_a_multi_tensor_form_sees_no_items(self):

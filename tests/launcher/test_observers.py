@@ -83,7 +83,7 @@ def test_a_picture_that_fails(cli: Any, monkeypatch: Any):
     def fail(*_: Any, **__: Any) -> None:
         raise MemoryError("no room for a picture")
 
-    monkeypatch.setattr("experiments.observers.curves.figure", fail)
+    monkeypatch.setattr("experiments.observers.curves.grid", fail)
     result = cli(*SHORT, "pictures=true")
     assert result.status == 0
     assert "the observer `curves` failed and hears no more: MemoryError: no room" in result.err
