@@ -95,9 +95,9 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
 def _judge(folder: Path, command: Command) -> list[Evaluation]:
     """Judge one run, and say what is new as it comes; return all that was asked."""
     notes, found = list[str](), list[Evaluation]()
+    run, asked = _finished(folder, command)
     with RunFolder(folder).held():
         summary = RunFolder(folder).summary()
-        run, asked = _finished(folder, command)
         if summary.status != "finished":
             notes.append(f"the run is {summary.status}: its last weights are not those of its end")
         for one, is_new in judge_anew(run, asked, notes):

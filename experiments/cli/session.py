@@ -83,10 +83,13 @@ class Session:
             optim: the option that was chosen of the group `optim`.
         """
         try:
-            folder = RunFolder(path)
+            folder, resumed = RunFolder(path), self.resumes and RunFolder(self.resumes)
+            if resumed and (before := resumed.summary()).status == "finished":
+                self._say(("the run is finished: nothing is left to do",))
+                return before
             with folder.held():
-                if self.resumes:
-                    return self._resumed(cfg, folder, RunFolder(self.resumes))
+                if resumed:
+                    return self._resumed(cfg, folder, resumed)
                 return self._begun(cfg, folder, overrides, optim)
         except Refused as error:
             return failure(error)
@@ -112,9 +115,6 @@ class Session:
     def _resumed(self, cfg: DictConfig, folder: RunFolder, of: RunFolder) -> Summary | Failure:
         """Run what is left of a run, from its last checkpoint on; `of` is its folder."""
         before, checkpoint = of.summary(), found(of.path)
-        if before.status == "finished":
-            self._say(("the run is finished: nothing is left to do",))
-            return before
         said = f"the run goes on from {checkpoint.name if checkpoint else 'its beginning'}"
         summary = Summary("running", cfg.seed, before.overrides)
         try:

@@ -4,18 +4,18 @@ import json
 import os
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from experiments.results import summary as summaries
+from experiments.results.claim import Taken, claimed
 from experiments.results.summary import Summary
 from xformopt.refused import Refused
 
-METRICS, CONFIG, TRACEBACK, LOCK = "metrics.jsonl", "config.yaml", "traceback.txt", ".lock"
+METRICS, CONFIG, TRACEBACK = "metrics.jsonl", "config.yaml", "traceback.txt"
 UMASK = os.umask(0o077)
 os.umask(UMASK)
 READABLE = 0o666 & ~UMASK
@@ -36,15 +36,12 @@ class RunFolder:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the folder, as one process can at a time; a kill lets it go."""
-        lock = FileLock(self.path / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise self._refused("a run is at work in it") from error
-        try:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(claimed(self.path))
+            except Taken as error:
+                raise self._refused(f"a run is at work in it, {error}") from error
             yield
-        finally:
-            lock.release()
 
     def check_is_free(self) -> None:
         """Refuse a folder in which a run began."""

@@ -14,6 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from experiments import results
 from experiments.evaluate import evaluate, main
 from experiments.results import evaluations
+from experiments.results.claim import PREFIX
 from experiments.results.folder import RunFolder
 from xformopt.refused import Refused
 
@@ -39,7 +40,9 @@ def judge(cli: Any, capsys: Any) -> Callable[..., Said]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    """What a run left, beside who held it when."""
+    found = [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(PREFIX)]
+    return {p.name: p.read_bytes() for p in found}
 
 
 @pytest.fixture

@@ -387,7 +387,7 @@ def test_files_that_cannot_be_written_fail_the_run(cli: Any, monkeypatch: Any):
 
 def test_two_runs_in_one_folder(tmp_path: Path):
     first, second = RunFolder(tmp_path), RunFolder(tmp_path)
-    busy = pytest.raises(Refused, match="a run is at work in it; another folder")
+    busy = pytest.raises(Refused, match=r"a run is at work in it, process .*; another folder")
     with first.held(), busy, second.held():
         pass
     with second.held():

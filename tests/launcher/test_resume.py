@@ -9,14 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -24,6 +23,8 @@ from experiments.cli.session import Session
 from experiments.cli.store import fill_store
 from experiments.observers.curves import Curves
 from experiments.results import evaluations
+from experiments.results.claim import claimed
+from experiments.results.folder import RunFolder
 from experiments.results.summary import Summary
 from experiments.run import checkpoint, interrupting, loop
 from experiments.run.checkpoint import Every
@@ -322,7 +323,8 @@ class TestCommand:
 
     def test_is_refused_while_the_run_is_at_work(self, cli: Any):
         folder = cli(*MLP).folder
-        with FileLock(folder / ".lock"):
+        RunFolder(folder).write_summary(replace(RunFolder(folder).summary(), status="running"))
+        with claimed(folder):
             assert f"`{folder}`: a run is at work in it" in cli(f"resume={folder}").line
 
     def test_is_refused_where_no_run_began(self, cli: Any, tmp_path: Path):

@@ -55,7 +55,8 @@ def test_holds_everything(cli: Any):
     assert result.status == 0
     found = {path.name for path in result.folder.iterdir() if path.is_file()}
     assert found == {
-        ".lock", "config.yaml", "metrics.jsonl", "summary.json", "curves.png", "trajectories.png",
+        ".claim.0", "config.yaml", "metrics.jsonl", "summary.json",
+        "curves.png", "trajectories.png",
     }  # fmt: skip
     assert "lr: 0.003" in (result.folder / "config.yaml").read_text()
     assert "${" not in (result.folder / "config.yaml").read_text()
