@@ -22,11 +22,12 @@ from xformopt.optim import LinfProjectedOptim
 from xformopt.perturbations import gradient_ascent, pgd_linf
 
 BATCH, STEPS, EPSILON, SIZE = 128, 20, 8 / 255, 2 / 255
-NETS: dict[str, tuple[Callable[..., nn.Module], int]] = {
-    "small_cnn, 32 × 32": (small_cnn, 32),
-    "resnet18, 16 × 16": (resnet18, 16),
+NETS: dict[str, tuple[Callable[..., nn.Module], int, int]] = {
+    "small_cnn, 32 × 32": (small_cnn, 32, 0),
+    "small_cnn, 32 × 32, 12 misclassified": (small_cnn, 32, 12),
+    "resnet18, 16 × 16": (resnet18, 16, 0),
 }
-"""A network, and the side of its images."""
+"""A network, the side of its images, and how many it misclassifies, as trained ones do some."""
 
 ENTRIES = {
     "ours": "xformopt.perturbations.pgd_linf",
@@ -47,7 +48,7 @@ PROJECTED = LinfProjectedOptim.__name__
 
 
 class Victim(NamedTuple):
-    """A network, and images that it classifies rightly, so that all are worked on."""
+    """A network, images, and their classes."""
 
     net: nn.Module
     images: Tensor
@@ -66,12 +67,14 @@ def cases() -> Iterator[Case]:
 
 
 def _measured(name: str, rounds: int, device: torch.device) -> Measured:
-    make, side = NETS[name]
+    make, side, wrong = NETS[name]
     torch.manual_seed(0)
     net = make(torch.Size((3, side, side)), 10).to(device).eval()
     images = torch.rand(BATCH, 3, side, side, device=device)
     with torch.no_grad():
-        victim = Victim(net, images, net(images).argmax(1))
+        labels = net(images).argmax(1)
+    labels[:wrong] = (labels[:wrong] + 1) % 10
+    victim = Victim(net, images, labels)
     times = interleave(variants(victim), rounds=rounds, device=device, prepare={})
     return Measured(times, {})
 
