@@ -87,6 +87,8 @@ class Session:
             if resumed and (before := resumed.summary()).status == "finished":
                 self._say(("the run is finished: nothing is left to do",))
                 return before
+            if not self.resumes:
+                folder.check_is_free()
             with folder.held():
                 if resumed:
                     return self._resumed(cfg, folder, resumed)
