@@ -88,7 +88,7 @@ class Session:
                 self._say(("the run is finished: nothing is left to do",))
                 return before
             if not self.resumes:
-                folder.check_is_free()
+                folder.check_is_free()  # and again once it is held
             with folder.held():
                 if resumed:
                     return self._resumed(cfg, folder, resumed)

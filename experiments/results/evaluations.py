@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, Literal
 
+from experiments.results.swept import differing
+
 NAME = "evaluations.jsonl"
 KINDS = ("clean", "attack", "corruption")
 CORRUPTED = "corrupted"
@@ -99,9 +101,9 @@ def _variant(one: Evaluation) -> dict[str, Any]:
 
 def _told(one: Evaluation, others: Sequence[Mapping[str, Any]]) -> str:
     own = _variant(one)
-    keys = dict.fromkeys(key for other in others for key in other)
-    keys = [k for k in keys if any(other.get(k) != own.get(k) for other in others)]
-    said = [f"{own['images']} images" if k == "images" else f"{k}={own.get(k)}" for k in keys]
+    said = [
+        f"{one.count} images" if k == "images" else f"{k}={own.get(k)}" for k in differing(others)
+    ]
     return ", ".join([one.name, *said])
 
 

@@ -1,6 +1,6 @@
 """In which settings the runs of a sweep differ."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -16,6 +16,16 @@ def settings(overrides: Sequence[str]) -> dict[str, str]:
     return {key: value for key, _, value in cut}
 
 
+def differing(held: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the keys whose values differ, or that some have and others have not.
+
+    >>> differing([{"lr": 1, "seed": 0}, {"lr": 2, "seed": 0, "ema": 0.9}])
+    ['lr', 'ema']
+    """
+    keys = dict.fromkeys(key for one in held for key in one)
+    return [key for key in keys if any(one.get(key) != held[0].get(key) for one in held)]
+
+
 def swept(jobs: Sequence[Sequence[str]]) -> list[dict[str, str]]:
     """Return what each job sets that another sets otherwise, or not at all.
 
@@ -23,8 +33,7 @@ def swept(jobs: Sequence[Sequence[str]]) -> list[dict[str, str]]:
     [{'lr': '1'}, {'lr': '2'}]
     """
     held = [settings(job) for job in jobs]
-    keys = dict.fromkeys(key for one in held for key in one)
-    keys = [key for key in keys if len({one.get(key) for one in held}) > 1]
+    keys = differing(held)
     return [{key: one[key] for key in keys if key in one} for one in held]
 
 

@@ -71,14 +71,15 @@ class Corruption:
         """Return the constants for images of this size."""
         side = min(images.shape[2:])
         nearest = min(self.tables, key=lambda size: abs(log(side / size)))
-        constants = self.tables[nearest][severity - 1]
-        return constants if isinstance(constants, tuple) else (constants,)
+        return _as_tuple(self.tables[nearest][severity - 1])
 
     def _check_takes(self) -> None:
         """Refuse a function that does not take what it is given."""
         names = [*inspect.signature(self.fn).parameters]
         rest = names[2:] if names[1:2] == ["generator"] else names[1:]
-        counts = {_count(constants) for table in self.tables.values() for constants in table}
+        counts = {
+            len(_as_tuple(constants)) for table in self.tables.values() for constants in table
+        }
         if not names or "generator" in rest or counts != {len(rest)}:
             rule = "`(images, *constants)`, or `(images, generator, *constants)` where it draws"
             raise Refused(
@@ -110,8 +111,8 @@ class Corruption:
         return f"<corruption {self.__name__} of {self.__module__}>"
 
 
-def _count(constants: Any) -> int:
-    return len(constants) if isinstance(constants, tuple) else 1
+def _as_tuple(constants: Any) -> tuple[Any, ...]:
+    return constants if isinstance(constants, tuple) else (constants,)
 
 
 def _check_severity(severity: int) -> None:
