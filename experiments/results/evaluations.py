@@ -92,18 +92,17 @@ def called(found: Sequence[Evaluation]) -> list[str]:
     variants: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for one in found:
         variants.setdefault((one.kind, one.name), []).append(_variant(one))
-    return [_told(one, variants[one.kind, one.name]) for one in found]
+    keys = {name: differing(own) for name, own in variants.items()}
+    return [_told(one, keys[one.kind, one.name]) for one in found]
 
 
 def _variant(one: Evaluation) -> dict[str, Any]:
     return {**one.settings, "images": one.count}
 
 
-def _told(one: Evaluation, others: Sequence[Mapping[str, Any]]) -> str:
-    own = _variant(one)
-    said = [
-        f"{one.count} images" if k == "images" else f"{k}={own.get(k)}" for k in differing(others)
-    ]
+def _told(one: Evaluation, keys: Sequence[str]) -> str:
+    own = one.settings
+    said = [f"{one.count} images" if k == "images" else f"{k}={own.get(k)}" for k in keys]
     return ", ".join([one.name, *said])
 
 
