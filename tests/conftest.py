@@ -61,6 +61,16 @@ class Result(NamedTuple):
         return json.loads((self.folder / name).read_text())
 
     @property
+    def jobs(self) -> list[Path]:
+        """The folders of the jobs of a sweep that began, in order of their starts."""
+        found = [path.parent for path in self.folder.glob("*/*/config.yaml")]
+        return sorted(found, key=lambda path: (path / "config.yaml").stat().st_mtime_ns)
+
+    @property
+    def summaries(self) -> list[dict[str, Any]]:
+        return [json.loads((job / "summary.json").read_text()) for job in self.jobs]
+
+    @property
     def metrics(self) -> list[dict[str, Any]]:
         lines = (self.folder / "metrics.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines]

@@ -26,11 +26,17 @@ PASSED = ("importlib", "os", "pathlib", "torch")
 
 @dataclass(frozen=True)
 class Failure:
-    """An error, the line that is printed of it, and the exit status."""
+    """An error, the reason that is kept of it, the exit status, and where its traceback stands."""
 
     error: BaseException
-    line: str
+    reason: str
     status: int
+    where: str = ""
+
+    @property
+    def line(self) -> str:
+        """Return what is printed of it."""
+        return "; ".join(filter(None, (self.reason, self.where)))
 
 
 def failure(
@@ -48,7 +54,7 @@ def failure(
     cause = error.__cause__ if isinstance(error, InstantiationException) else None
     where = save_traceback(folder, cause or error) if folder else None
     said = f"see {where}" if where else f"{_line_of(cause or error)}; HYDRA_FULL_ERROR=1 shows all"
-    return Failure(error, f"{type(cause or error).__name__}: {one_line(error)}; {said}", FAILED_RUN)
+    return Failure(error, f"{type(cause or error).__name__}: {one_line(error)}", FAILED_RUN, said)
 
 
 def one_line(error: BaseException) -> str:

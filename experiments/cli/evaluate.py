@@ -20,7 +20,7 @@ from experiments.cli.words import taken
 from experiments.evaluation.robustness import CHOOSE, Robustness
 from experiments.observers.robustness import draw
 from experiments.results.evaluations import Evaluation
-from experiments.results.folder import RunFolder, runs_in
+from experiments.results.folder import RunFolder, runs_in, status_in
 from experiments.run.anew import Finished, judge_anew
 from experiments.run.build import judged
 from experiments.run.world import set_up
@@ -96,8 +96,8 @@ def _judge(folder: Path, command: Command) -> list[Evaluation]:
     """Judge one run, and say what is new as it comes; return all that was asked."""
     notes, found = list[str](), list[Evaluation]()
     run, asked = _finished(folder, command)
+    summary = status_in(folder)
     with RunFolder(folder).held():
-        summary = RunFolder(folder).summary()
         if summary.status != "finished":
             notes.append(f"the run is {summary.status}: its last weights are not those of its end")
         for one, is_new in judge_anew(run, asked, notes):

@@ -11,11 +11,12 @@ import hydra.utils
 from experiments.cli.command import check_command, for_each_job, with_choices, with_targets
 from experiments.cli.errors import failure
 from experiments.cli.groups import CONF
+from experiments.cli.identity import schema
+from experiments.cli.launcher import sharing
 from experiments.cli.ranked import ranked
 from experiments.cli.rerun import store_rerun, store_resume
 from experiments.cli.session import Session
 from experiments.cli.store import fill_store
-from experiments.cli.sweep import SweepInterrupted
 from experiments.cli.words import taken
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -29,6 +30,7 @@ def launch(arguments: Sequence[str]) -> int:
     try:
         words = taken(arguments)
         session.rerun = [f"rerun={words.rerun}"] if words.rerun else []
+        session.sweep = words.sweep
         fill_store(words.trusted)
         others = with_choices(words.others)
         check_command(others)
@@ -38,12 +40,10 @@ def launch(arguments: Sequence[str]) -> int:
         if words.resume:
             name, session.resumes = store_resume(words.resume, words.trusted), words.resume
         main = hydra.main(config_path=str(CONF), config_name=name, **main_options())(session.job)
-        with ranked(others) as own:
+        session.schema = schema()
+        with ranked(others) as own, sharing(session):
             sys.argv[1:] = for_each_job(with_targets(own))
             main()
-    except SweepInterrupted as stop:
-        stop.sweep.finish()
-        raise
     except Exception as error:
         return session.report(failure(error))
     finally:

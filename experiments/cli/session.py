@@ -13,16 +13,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments.cli.command import check_appended
 from experiments.cli.errors import WRONG_COMMAND, Failure, failure
+from experiments.cli.identity import identity_of
 from experiments.cli.leftovers import drop_leftovers, of_empty_routes
 from experiments.cli.schema import check_keys, check_parts
 from experiments.cli.table import show, shown
-from experiments.results.folder import RunFolder
+from experiments.results.folder import Busy, RunFolder
 from experiments.results.summary import Summary
 from experiments.run.build import build
 from experiments.run.checkpoint import found
 from experiments.run.job import run
 from experiments.run.parts import Parts
 from experiments.run.ranks import rank
+from experiments.sweeps.jobs import Elsewhere
+from experiments.sweeps.settings import Settings
 from xformopt.optim import RoutedOptimizer
 from xformopt.refused import Refused
 
@@ -33,33 +36,59 @@ class Session:
     def __init__(self, *, wants_traceback: bool) -> None:
         """Begin, with nothing said and nothing failed.
 
-        `rerun` says which run is repeated, and `resumes` is the folder of one that goes on.
+        `rerun` says which run is repeated, and `resumes` is the folder of one that goes on; `sweep`
+        is how a sweep does, of which no job begins where the file `stopped` is there.
         """
         self.wants_traceback = wants_traceback
+        self.sweep = Settings()
+        self.stopped: Path | None = None
+        self.schema = ""
         self.rerun: list[str] = []
         self.resumes: Path | None = None
         self.said: set[str] = set()
         self.has_begun = False
         self.status = 0
 
-    def job(self, cfg: DictConfig) -> float | None:
-        """Run one job; return its goal, or None where it failed.
+    def job(self, cfg: DictConfig) -> float | Elsewhere | None:
+        """Run one job; return its goal, or None where it failed, or who works on it.
 
         In a sweep, a failure is its row in the leaderboard, not the end of all.
         """
         hydra_cfg = HydraConfig.get()
         folder = Path(hydra_cfg.runtime.output_dir)
         typed: Any = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
-        overrides = (*self.rerun, *map(str, typed))
-        sweeping = hydra_cfg.mode == RunMode.MULTIRUN
-        summary = self.run(cfg, folder, overrides, hydra_cfg.runtime.choices.get("optim"))
-        if isinstance(summary, Failure):
-            job = f"job {hydra_cfg.job.num} ({' '.join(overrides)}): " if sweeping else ""
-            self.report(summary, job)
+        overrides, optim = (*self.rerun, *map(str, typed)), hydra_cfg.runtime.choices.get("optim")
+        if hydra_cfg.mode != RunMode.MULTIRUN:
+            outcome = self.run(cfg, folder, overrides, optim)
+            if isinstance(outcome, Failure):
+                self.report(outcome)
+                return None
+            show(outcome, folder)
+            return outcome.reached()
+        if self.stopped and self.stopped.exists():
             return None
-        if not sweeping:
-            show(summary, folder)
-        return summary.reached()
+        outcome = self._tried(cfg, folder, overrides, optim)
+        if isinstance(outcome, Failure):
+            self.report(outcome, f"job {hydra_cfg.job.num} ({' '.join(overrides)}): ")
+            if self.stopped and self.sweep.on_error == "stop":
+                self.stopped.touch()
+            return None
+        return outcome.reached() if isinstance(outcome, Summary) else outcome
+
+    def _tried(
+        self, cfg: DictConfig, folder: Path, overrides: tuple[str, ...], optim: str | None
+    ) -> Summary | Failure | Elsewhere:
+        """Run a job of a sweep as often as it may fail; what it left goes on."""
+        outcome = None
+        for _ in range(1 + self.sweep.retries):
+            try:
+                outcome = self.run(cfg.copy(), folder, overrides, optim, again=True)
+            except Busy as error:
+                return Elsewhere(str(folder), str(error))
+            if not isinstance(outcome, Failure) or outcome.status == WRONG_COMMAND:
+                break
+        assert outcome is not None
+        return outcome
 
     def report(self, failed: Failure, job: str = "") -> int:
         """Print what failed, in one line; return the exit status, which the worst decides."""
@@ -72,7 +101,13 @@ class Session:
         return self.status
 
     def run(
-        self, cfg: DictConfig, path: Path, overrides: tuple[str, ...], optim: str | None = None
+        self,
+        cfg: DictConfig,
+        path: Path,
+        overrides: tuple[str, ...],
+        optim: str | None = None,
+        *,
+        again: bool = False,
     ) -> Summary | Failure:
         """Build and run; return the summary, or what went wrong, as its summary says.
 
@@ -81,28 +116,53 @@ class Session:
             path: the run's folder.
             overrides: the words of the command line that made it.
             optim: the option that was chosen of the group `optim`.
+            again: whether a run that stands in the folder is this very one, and goes on.
+
+        Raises:
+            Busy: where another process is at work on it, which `again` allows.
         """
         try:
-            folder, resumed = RunFolder(path), self.resumes and RunFolder(self.resumes)
-            if resumed and (before := resumed.summary()).status == "finished":
-                self._say(("the run is finished: nothing is left to do",))
-                return before
-            if not self.resumes:
+            folder = RunFolder(path)
+            of = RunFolder(self.resumes) if self.resumes else folder if again else None
+            if of is None:
                 folder.check_is_free()  # and again once it is held
+            elif done := self._done(of):
+                return done
             with folder.held():
-                if resumed:
-                    return self._resumed(cfg, folder, resumed)
-                return self._begun(cfg, folder, overrides, optim)
+                if of is None or (again and not found(path)):
+                    return self._begun(cfg, folder, overrides, optim, again=again)
+                return self._done(of) or self._resumed(cfg, folder, of)
         except Refused as error:
+            if again and isinstance(error, Busy):
+                raise
             return failure(error)
 
+    def _done(self, folder: RunFolder) -> Summary | None:
+        """Return the summary of a run that is finished, of which nothing is left to do."""
+        before = folder.summary()
+        if before.status != "finished":
+            return None
+        if self.resumes:
+            self._say(("the run is finished: nothing is left to do",))
+        return before
+
     def _begun(
-        self, cfg: DictConfig, folder: RunFolder, overrides: tuple[str, ...], optim: str | None
+        self,
+        cfg: DictConfig,
+        folder: RunFolder,
+        overrides: tuple[str, ...],
+        optim: str | None,
+        *,
+        again: bool,
     ) -> Summary | Failure:
         """Run what begins."""
-        folder.check_is_free()
-        summary = Summary("running", cfg.get("seed"), overrides)
+        if done := again and self._done(folder):
+            return done
+        if not again:
+            folder.check_is_free()
+        summary = Summary("running", cfg.get("seed"), overrides, schema=self.schema)
         try:
+            summary = replace(summary, identity=identity_of(cfg))
             if optim:
                 check_appended(optim, overrides)
             parts = self._build(cfg, overrides)
@@ -110,7 +170,7 @@ class Session:
             folder.write_config(OmegaConf.to_yaml(cfg, resolve=True))
         except Exception as error:
             failed = failure(error, cfg, folder.path)
-            folder.write_summary(replace(summary, status="failed", error=failed.line))
+            folder.write_summary(replace(summary, status="failed", error=failed.reason))
             return failed
         return self._run(cfg, parts, folder, summary)
 
@@ -118,7 +178,11 @@ class Session:
         """Run what is left of a run, from its last checkpoint on; `of` is its folder."""
         before, checkpoint = of.summary(), found(of.path)
         said = f"the run goes on from {checkpoint.name if checkpoint else 'its beginning'}"
-        summary = Summary("running", cfg.seed, before.overrides)
+        summary = replace(
+            Summary("running", cfg.seed, before.overrides),
+            identity=before.identity,
+            schema=before.schema,
+        )
         try:
             parts = self._build(cfg, before.overrides)
             if not parts.trainer.is_resumable:
@@ -143,7 +207,7 @@ class Session:
         self.has_begun = True
         explained = cache(lambda error: failure(error, cfg, kept))
         try:
-            summary = run(parts, folder, summary, lambda error: explained(error).line, checkpoint)
+            summary = run(parts, folder, summary, lambda error: explained(error).reason, checkpoint)
         except KeyboardInterrupt:
             if found(folder.path):
                 self._say((f"`resume={shown(folder.path)}` goes on from the last checkpoint",))

@@ -1,77 +1,111 @@
-"""A sweep from its start to its leaderboard."""
+"""A sweep from its start to its leaderboard: what is to run, what is done, what came of it."""
 
-import signal
-import sys
-import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
+from uuid import uuid4
 
-from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from experiments.results.folder import replace
-from experiments.results.leaderboard import (
-    as_csv,
-    as_markdown,
-    leaderboard,
-    read_summaries,
-    remarks,
-)
+from experiments.cli.identity import identity_of, values_of
+from experiments.cli.session import Session
+from experiments.cli.table import shown
+from experiments.results.folder import read_config, replace
+from experiments.results.identity import APART
+from experiments.results.leaderboard import as_csv, as_markdown, leaderboard, remarks
 from experiments.results.summary import Summary
+from experiments.results.swept import flattened, swept
+from experiments.sweeps.jobs import Job, Runs, failures, progress
+from xformopt.refused import Refused
+from xformopt.text import first
 
 
-class SweepInterrupted(KeyboardInterrupt):
-    """A sweep was stopped: `Leaderboard` can still say what its jobs have reached."""
+class Sweep:
+    """The jobs that Hydra's sweeper asks for, beside the runs that stand in the folder.
 
-    def __init__(self, sweep: "Leaderboard") -> None:
-        """Hold the sweep."""
-        super().__init__()
-        self.sweep = sweep
+    `jobs` says where each has run, as soon as that is known.
+    """
 
+    def __init__(self, session: Session, folder: Path, compose: Any) -> None:
+        """Take a folder, which may hold runs where `sweep.resume=true`.
 
-class Leaderboard(Callback):
-    """Prints and saves the leaderboard when a sweep ends; a sweep with failures exits with 1."""
+        `compose` gives the config of a job.
+        """
+        self.session, self.folder, self.compose = session, folder, compose
+        self.jobs, self.before = dict[Job, Path | None](), Runs(folder)
+        self.session.stopped = folder.absolute() / f".stopped.{uuid4().hex}"
+        if self.before.found and not session.sweep.resume:
+            raise Refused(
+                f"`{shown(folder)}` holds runs already: `sweep.resume=true` goes on with what is "
+                "not finished; or another folder: `hydra.sweep.dir=…`"
+            )
 
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Note the time: summaries from before are of another sweep in the same folder."""
-        self.folder, self.start = Path(config.hydra.sweep.dir), time.time()
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        self.before = {number: signal.getsignal(number) for number in numbers}
-        for number, handler in self.before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, self._interrupt)
+    def is_stopped(self) -> bool:
+        """Return whether a job failed after which no other begins."""
+        return self.session.stopped is not None and self.session.stopped.exists()
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Write what the jobs reached."""
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-        if sys.exc_info()[0]:  # Hydra 1.4 calls this of a sweep that ended early, too
-            return
-        try:
-            jobs = self.finish()
-        except Exception as error:  # Hydra would make a warning of it
-            print(f"error: no leaderboard: {type(error).__name__}: {error}", file=sys.stderr)
-            raise SystemExit(1) from error
-        if not jobs:
-            print(f"error: no job of the sweep left a summary in {self.folder}", file=sys.stderr)
-        if not jobs or any(job.status != "finished" for job in jobs):
-            raise SystemExit(1)
+    def left(self, batch: Iterable[Sequence[str]]) -> list[Job]:
+        """Return the jobs of a batch that are not done, each once."""
+        jobs = [*dict.fromkeys(map(tuple, batch))]
+        self._check(jobs)
+        return [job for job in jobs if self.done(job) is None]
 
-    def finish(self) -> list[Summary]:
-        """Print and save the table of the jobs that began; return what they reached."""
-        jobs = read_summaries(self.folder, since=self.start)
-        if jobs:
-            rows = leaderboard(jobs)
-            table = as_markdown(rows)
+    def done(self, job: Job) -> Summary | None:
+        """Return what a job has reached that was finished before this sweep began."""
+        path = self.before.of(self._named(job))
+        found = self.before.found[path] if path else None
+        return found if found and found.status == "finished" else None
+
+    def end(self) -> None:
+        """Print and save the table of what was reached."""
+        if self.session.stopped:
+            self.session.stopped.unlink(missing_ok=True)
+        runs, jobs = Runs(self.folder), {self._named(job): path for job, path in self.jobs.items()}
+        paths = dict.fromkeys(path or runs.of(job) or job for job, path in jobs.items())
+        reached = [runs.found.get(path) if isinstance(path, Path) else None for path in paths]
+        said = [progress(reached)]
+        if runs.found:
+            rows = leaderboard([*runs.found.values()], jobs)
+            table, failed = (
+                as_markdown(rows),
+                failures(runs, (path for path in paths if isinstance(path, Path))),
+            )
             replace(self.folder / "leaderboard.md", table + "\n")
             replace(self.folder / "leaderboard.csv", as_csv(rows))
-            saved = f"saved as leaderboard.md and leaderboard.csv in {self.folder}"
-            print("\n".join(["", table, "", *_notes(remarks(jobs)), saved]))
-        return jobs
+            notes = [f"note: {line}" for line in remarks([*runs.found.values()])]
+            print("\n".join(["", table, "", *([failed, ""] if failed else []), *notes]))
+            said.append(f"saved as leaderboard.md and leaderboard.csv in {shown(self.folder)}")
+        print("\n".join(filter(None, said)), flush=True)
+        if not reached or any(one is None or one.status != "finished" for one in reached):
+            self.session.status = 1
 
-    def _interrupt(self, *_: Any) -> NoReturn:
-        raise SweepInterrupted(self)
+    def _named(self, job: Job) -> Job:
+        return (*self.session.rerun, *job)
+
+    def _check(self, jobs: list[Job]) -> None:
+        """Refuse to sweep over what tells no jobs apart, and results of other configs."""
+        apart = {*APART} - {"seed"}
+        for key in dict.fromkeys(key for one in swept(jobs) for key in one):
+            if key.partition(".")[0].partition("/")[0] in apart:
+                rule = "a sweep over it makes the same job again, which it does not change"
+                raise Refused(f"`{key}`: {rule}")
+        for job in jobs:
+            path = self.before.of(self._named(job))
+            if path and self.before.found[path].schema != self.session.schema:
+                self._check_is_same(self.compose(job), path)
+
+    def _check_is_same(self, cfg: DictConfig, path: Path) -> None:
+        if identity_of(cfg) == self.before.found[path].identity:
+            return
+        was, now = flattened(read_config(path)), flattened(values_of(cfg))
+        keys = [key for key in was if key in now and was[key] != now[key]]
+        differ = [f"`{key}` was {_text(was[key])} and is {_text(now[key])}" for key in keys]
+        others = [f"`{key}` is not in both" for key in was.keys() ^ now.keys()]
+        raise Refused(
+            f"`{shown(path)}` was made by another version of the configs: "
+            f"{first([*differ, *others], 3)}; another folder: `hydra.sweep.dir=…`"
+        )
 
 
-def _notes(lines: list[str]) -> list[str]:
-    return [f"note: {line}" for line in lines]
+def _text(value: Any) -> str:
+    return "null" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""Words of the command line that are ours and not Hydra's: `trust=…`, `rerun=…`, `resume=…`."""
+"""Words of the command line that are ours, not Hydra's: `trust`, `rerun`, `resume`, `sweep.…`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,9 +6,12 @@ from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from experiments.cli.command import SWEEP
+from experiments.sweeps.settings import Settings, settings
 from xformopt.refused import Refused
 
 FOLDERS = ("rerun", "resume")
+OF_SWEEP = "sweep."
 
 
 class Words(NamedTuple):
@@ -17,19 +20,24 @@ class Words(NamedTuple):
     trusted: tuple[str, ...]
     rerun: Path | None
     resume: Path | None
+    sweep: Settings
     others: list[str]
 
 
 def taken(arguments: Sequence[str]) -> Words:
     """Take our words out of a command line.
 
-    >>> taken(["trust=[mine,other]", "seed=1"])
-    Words(trusted=('mine', 'other'), rerun=None, resume=None, others=['seed=1'])
+    >>> words = taken(["trust=[mine,other]", "seed=1"])
+    >>> words.trusted, words.others
+    (('mine', 'other'), ['seed=1'])
     """
     nameless = next((a for a in arguments if a.startswith("=")), None)
     if nameless:
         raise Refused(f"`{nameless}`: a key stands before the `=`")
-    others = [a for a in arguments if not _is_ours(a, "trust", *FOLDERS)]
+    of_sweep = [a for a in arguments if a.startswith(OF_SWEEP) and "=" in a]
+    others = [a for a in arguments if not _is_ours(a, "trust", *FOLDERS) and a not in of_sweep]
+    if of_sweep and not SWEEP & set(arguments):
+        raise Refused(f"`{of_sweep[0]}`: nothing reads it without `-m`, which sweeps")
     chosen = next((a for a in others if a.split("=")[0] in ("--config-name", "-cn")), None)
     if chosen:
         raise Refused(f"`{chosen}`: the config has one name; `rerun=FOLDER` repeats a saved one")
@@ -42,7 +50,8 @@ def taken(arguments: Sequence[str]) -> Words:
     if resume and (others or rerun):
         rule = "alone beside `trust`, since a run goes on as it was set"
         raise Refused("resume", rule, arguments, "`rerun=FOLDER …` begins a run with changes")
-    return Words(tuple(map(str, trusted)), rerun, resume, others)
+    given = {a.partition("=")[0].removeprefix(OF_SWEEP): _value(a) for a in of_sweep}
+    return Words(tuple(map(str, trusted)), rerun, resume, settings(given), others)
 
 
 def _is_ours(argument: str, *words: str) -> bool:

@@ -8,7 +8,9 @@ from typing import Any
 
 from experiments.observers.contract import Evaluated, Event, Observer, Run
 from experiments.results.folder import read_config
+from experiments.results.identity import is_identity
 from experiments.results.summary import Summary
+from experiments.results.swept import flattened
 from xformopt.refused import Refused
 
 PROJECT = "xformopt"
@@ -82,24 +84,13 @@ def check_installed(name: str) -> None:
 
 
 def label(run: Run) -> str:
-    """Return a run's name among others: the last two parts of its folder's path."""
-    folder = run.folder.resolve()
-    return f"{folder.parent.name}/{folder.name}"
+    """Return a run's name among others: the last parts of its folder's path, two; three of a job.
 
-
-def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the leaves of a config by dotted key; lists are text.
-
-    >>> flattened({"optim": {"inner": {"lr": 0.1}, "betas": [0.9, 0.99]}, "data": None})
-    {'optim.inner.lr': 0.1, 'optim.betas': '[0.9, 0.99]', 'data': None}
+    That of a job is named by identity and seed, below the folder of its sweep.
     """
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            found |= flattened(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = str(value) if isinstance(value, list) else value
-    return found
+    folder = run.folder.resolve()
+    count = 3 if is_identity(folder.parent.name) else 2
+    return "/".join(folder.parts[-count:])
 
 
 def figures(summary: Summary) -> dict[str, float]:

@@ -26,22 +26,36 @@ class Taken(Exception):
     """Another process holds the folder; says which."""
 
 
+class Claim:
+    """The right to write into a folder, for as long as no newer one is made."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the file."""
+        self.path = path
+        self.next = path.with_name(f"{PREFIX}{_number(path) + 1}")
+
+    def check(self) -> None:
+        """Raise `Taken` where this process was silent for so long that another one took over."""
+        if self.next.exists():
+            raise Taken(_alive(self.next) or "another process, which took over")
+
+
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def claimed(folder: Path) -> Iterator[Claim]:
     """Hold a folder for as long as the block lasts.
 
     Raises:
         Taken: where another process holds it.
     """
-    path, ended = _claim(folder), threading.Event()
-    beating = threading.Thread(target=_beat, args=(path, ended), daemon=True)
+    claim, ended = Claim(_claim(folder)), threading.Event()
+    beating = threading.Thread(target=_beat, args=(claim.path, ended), daemon=True)
     beating.start()
     try:
-        yield
+        yield claim
     finally:
         ended.set()
         beating.join()
-        with path.open("a") as file:
+        with claim.path.open("a") as file:
             file.write(f"{RELEASED}\n")
 
 
@@ -66,8 +80,12 @@ def _claim(folder: Path) -> Path:
 
 
 def _newest(folder: Path) -> int:
-    found = [path.name.removeprefix(PREFIX) for path in folder.glob(f"{PREFIX}*")]
-    return max((int(number) for number in found if number.isdigit()), default=-1)
+    return max(map(_number, folder.glob(f"{PREFIX}*")), default=-1)
+
+
+def _number(claim: Path) -> int:
+    number = claim.name.removeprefix(PREFIX)
+    return int(number) if number.isdigit() else -1
 
 
 def _alive(claim: Path) -> str:

@@ -5,21 +5,27 @@ import os
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from experiments.results import summary as summaries
-from experiments.results.claim import Taken, claimed
+from experiments.results.claim import Claim, Taken, claimed, holder
 from experiments.results.summary import Summary
 from xformopt.refused import Refused
 
 METRICS, CONFIG, TRACEBACK = "metrics.jsonl", "config.yaml", "traceback.txt"
+ANOTHER = "; another folder: `hydra.run.dir=…`"
 UMASK = os.umask(0o077)
 os.umask(UMASK)
 READABLE = 0o666 & ~UMASK
 """Who may read and write files that are made, which some libraries keep to their owner."""
+
+
+class Busy(Refused):
+    """Another process works in the folder."""
 
 
 class RunFolder:
@@ -28,28 +34,42 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         """Make the folder."""
         self.path = path
+        self.claim: Claim | None = None
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise self._refused(error.strerror or "it cannot be made") from error
+            why = error.strerror or "it cannot be made"
+            raise Refused(f"`{path}`: {why}{ANOTHER}") from error
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the folder, as one process can at a time; a kill lets it go."""
+        """Hold the folder, as one process can at a time; a kill lets it go.
+
+        Raises:
+            Busy: where another process holds it.
+        """
         with ExitStack() as stack:
             try:
-                stack.enter_context(claimed(self.path))
+                self.claim = stack.enter_context(claimed(self.path))
             except Taken as error:
-                raise self._refused(f"a run is at work in it, {error}") from error
+                raise Busy(self._at_work(error)) from error
             yield
+
+    def check_is_held(self) -> None:
+        """Raise `Busy` where this process held the folder, and another one took over."""
+        try:
+            if self.claim:
+                self.claim.check()
+        except Taken as error:
+            raise Busy(self._at_work(error)) from error
 
     def check_is_free(self) -> None:
         """Refuse a folder in which a run began."""
         if (self.path / CONFIG).exists():
-            raise self._refused("the folder holds a run already")
+            raise Refused(f"`{self.path}`: the folder holds a run already{ANOTHER}")
 
-    def _refused(self, why: str) -> Refused:
-        return Refused(f"`{self.path}`: {why}; another folder: `hydra.run.dir=…`")
+    def _at_work(self, taken: Taken) -> str:
+        return f"`{self.path}`: a run is at work in it, {taken}{ANOTHER}"
 
     def write_config(self, text: str) -> None:
         """Save the config."""
@@ -65,17 +85,19 @@ class RunFolder:
 
     def append_metrics(self, metrics: Mapping[str, float]) -> None:
         """Append a whole line to `metrics.jsonl` at once, so that a kill leaves none half."""
+        self.check_is_held()
         line = json.dumps(metrics, allow_nan=False) + "\n"
         with (self.path / METRICS).open("ab", buffering=0) as file:
             file.write(line.encode())
 
     def summary(self) -> Summary:
-        """Return the summary of the run that is held, as far as it came."""
+        """Return the summary of the run, as far as it came."""
         path = self.path / summaries.NAME
         return summaries.read(path) if path.exists() else Summary("running")
 
     def write_summary(self, summary: Summary) -> None:
         """Replace `summary.json`."""
+        self.check_is_held()
         replace(self.path / summaries.NAME, summaries.as_json(summary))
 
 
@@ -86,6 +108,13 @@ def runs_in(folder: Path) -> list[Path]:
     if not found:
         raise Refused(f"`{folder}` holds no run that began, with its `{CONFIG}`")
     return sorted(found, key=by_number)
+
+
+def status_in(run: Path) -> Summary:
+    """Return the summary of a run, which is killed if nobody holds it and it did not end."""
+    summary = summaries.read(run / summaries.NAME)
+    is_killed = summary.status == "running" and not holder(run)
+    return changed(summary, status="killed") if is_killed else summary
 
 
 def by_number(run: Path) -> tuple[int, str]:

@@ -2,15 +2,13 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from experiments.results import summary as summaries
 from experiments.results.evaluations import CORRUPTED
-from experiments.results.folder import by_number
 from experiments.results.summary import Summary
 from xformopt import text
 
@@ -39,22 +37,17 @@ class Standing:
     under: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
 
-def read_summaries(folder: Path, since: float = 0.0) -> list[Summary]:
-    """Read the summary of every job of a sweep, in order of their numbers."""
-    found = folder.rglob(summaries.NAME)
-    jobs = [path.parent for path in found if path.stat().st_mtime >= since - 1]
-    return [summaries.read(job / summaries.NAME) for job in sorted(jobs, key=by_number)]
-
-
-def leaderboard(jobs: Sequence[Summary]) -> list[Standing]:
+def leaderboard(jobs: Sequence[Summary], planned: Iterable[Sequence[str]] = ()) -> list[Standing]:
     """Return a row per configuration, over its seeds: the mean and spread of its goal.
 
-    Rows are sorted within each task, failed ones last. A seed that ran twice counts once.
+    Rows are sorted within each task, failed ones last. A seed counts once; those that are `planned`
+    and did not begin are counted where others of their configuration did.
     """
-    groups: dict[tuple[str, ...], dict[Any, Summary]] = {}
+    groups: dict[Any, dict[Any, Summary]] = {}
     for job in jobs:
-        groups.setdefault(_without_seed(job), {})[job.seed] = job
-    rows = [_row(key, list(group.values())) for key, group in groups.items()]
+        groups.setdefault(job.identity or _without_seed(job.overrides), {})[job.seed] = job
+    asked = Counter(frozenset(_without_seed(job)) for job in {*map(tuple, planned)})
+    rows = [_row([*group.values()], asked) for group in groups.values()]
     return sorted(rows, key=_rank)
 
 
@@ -67,7 +60,7 @@ def remarks(jobs: Sequence[Summary]) -> list[str]:
     for job in (job for job in jobs if job.status == "finished"):
         alike.setdefault(f"{job.task} {job.seed} {job.final} {job.best}", []).append(job)
     found = {
-        tuple(dict.fromkeys(" ".join(_without_seed(job)) for job in group))
+        tuple(dict.fromkeys(" ".join(_without_seed(job.overrides)) for job in group))
         for group in alike.values()
     }
     return [
@@ -122,11 +115,13 @@ def as_csv(rows: list[Standing]) -> str:
     return file.getvalue()
 
 
-def _without_seed(job: Summary) -> tuple[str, ...]:
-    return tuple(o for o in job.overrides if not o.lstrip("+").startswith("seed="))
+def _without_seed(overrides: Iterable[str]) -> tuple[str, ...]:
+    return tuple(o for o in overrides if not o.lstrip("+").startswith("seed="))
 
 
-def _row(overrides: tuple[str, ...], group: list[Summary]) -> Standing:
+def _row(group: list[Summary], asked: Mapping[frozenset[str], int]) -> Standing:
+    overrides = _without_seed(group[0].overrides)
+    count = max(len(group), asked.get(frozenset(overrides), 0))
     finished = [job for job in group if job.status == "finished"]
     goal = finished[0].goal if finished else None
     values = [value for job in finished if (value := job.reached()) is not None]
@@ -137,7 +132,7 @@ def _row(overrides: tuple[str, ...], group: list[Summary]) -> Standing:
         for name in job.final
         if goal and name == _test_of(goal.name)
     ]
-    errors = dict.fromkeys(job.error or "killed" for job in group if job.status != "finished")
+    errors = dict.fromkeys(job.error or job.status for job in group if job.status != "finished")
     return Standing(
         task=next((job.task for job in group if job.task), ""),
         config={o.lstrip("+").partition("=")[0]: o.partition("=")[2] for o in overrides},
@@ -148,7 +143,7 @@ def _row(overrides: tuple[str, ...], group: list[Summary]) -> Standing:
         best=(max if goal and goal.mode == "max" else min)(bests) if bests else None,
         test=_mean(tests),
         test_sd=_sd(tests),
-        seeds=f"{len(finished)}/{len(group)}",
+        seeds=f"{len(finished)}/{count}",
         seconds=_mean([job.seconds for job in finished]),
         error="; ".join(errors),
         under=_under(finished, _test_of(goal.name)) if goal else {},

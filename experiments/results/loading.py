@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.results import evaluations
-from experiments.results import summary as summaries
-from experiments.results.folder import runs_in
+from experiments.results.folder import runs_in, status_in
+from experiments.results.summary import Summary
 from experiments.results.swept import as_value, swept
 from xformopt.refused import Refused
 
@@ -41,9 +41,9 @@ class Results:
         return [{**one, "seed": s.seed} for one, s in zip(own, self.summaries, strict=True)]
 
     @cached_property
-    def summaries(self) -> list[summaries.Summary]:
+    def summaries(self) -> list[Summary]:
         """Return what each run reached."""
-        return [summaries.read(folder / summaries.NAME) for folder in self.folders]
+        return [status_in(folder) for folder in self.folders]
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return a row a run: its settings, its final figures, and those of its best weights."""

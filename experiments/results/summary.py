@@ -11,22 +11,25 @@ from xformopt.refused import Refused
 
 NAME = "summary.json"
 VERSION = 1
-Status = Literal["running", "finished", "failed", "interrupted"]
+Status = Literal["running", "finished", "failed", "interrupted", "killed"]
 
 
 @dataclass(frozen=True)
 class Summary:
     """A run, from its command to its figures; of one that failed, what is known.
 
-    `final` and `best` map `step` and each metric to its figure, after the last step and where the
-    goal was best; `conditions` are attacks and corruptions under which the goal was measured, too;
-    `target` holds that of the trainer, and when it was reached; `notes` say what has no effect, or
-    not the one that it seems to have.
+    `identity` and seed name the job, and `schema` the configs that there were to choose from; a run
+    that is killed cannot say so: who reads it does. `final` and `best` map `step` and each metric
+    to its figure, after the last step and where the goal was best; `conditions` are attacks and
+    corruptions under which the goal was measured, too; `target` holds that of the trainer, and when
+    it was reached; `notes` say what has no effect, or not the one that it seems to have.
     """
 
     status: Status
     seed: int | None = None
     overrides: tuple[str, ...] = ()
+    identity: str = ""
+    schema: str = ""
     task: str = ""
     goal: Metric | None = None
     model: str = ""

@@ -53,3 +53,18 @@ def as_value(text: str) -> Any:
     except (ValueError, yaml.YAMLError):
         return text
     return text if isinstance(value, list | dict) else value
+
+
+def flattened(held: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of a config by dotted key; lists are text.
+
+    >>> flattened({"optim": {"inner": {"lr": 0.1}, "betas": [0.9, 0.99]}, "data": None})
+    {'optim.inner.lr': 0.1, 'optim.betas': '[0.9, 0.99]', 'data': None}
+    """
+    found: dict[str, Any] = {}
+    for key, value in held.items():
+        if isinstance(value, Mapping):
+            found |= flattened(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = str(value) if isinstance(value, list) else value
+    return found

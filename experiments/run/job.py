@@ -83,6 +83,7 @@ def _train(parts: Parts, listening: Listening, folder: RunFolder) -> None:
             listening.on(event)
             if kept and (isinstance(event, Evaluated) or not is_judged(parts)):
                 if interruptions.came or kept.is_due(state.step):
+                    folder.check_is_held()
                     kept.save(state, listening.state_dict())
                 interruptions.act()
         if kept:

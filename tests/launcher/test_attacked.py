@@ -1,7 +1,6 @@
 """Attacks and corruptions in every run: figures, files, pictures, and what is refused."""
 
 import csv
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -92,7 +91,7 @@ class TestFigures:
         assert "| pgd_linf_0.1 " in result.out
         header, first, *_ = (result.folder / "leaderboard.csv").read_text().splitlines()
         column = header.split(",").index("pgd_linf_0.1")
-        jobs = [json.loads(p.read_text()) for p in result.folder.glob("*/summary.json")]
+        jobs = result.summaries
         own = [
             j["final"]["test_pgd_linf_0.1_accuracy"] for j in jobs if "optim=muon" in j["overrides"]
         ]

@@ -157,7 +157,7 @@ class TestTensorBoard:
         folder = f"logger.tensorboard.folder={tmp_path}/all"
         result = cli("-m", *SHORT, *STEPS, "logger=[tensorboard]", folder, "seed=0,1")
         assert not [*result.folder.rglob("events.*")]
-        kept = [tmp_path / "all" / result.folder.name / job for job in "01"]
+        kept = [tmp_path / "all" / job.relative_to(tmp_path) for job in result.jobs]
         assert [self.steps(self.read(one), "loss") for one in kept] == [[0, 2, 4, 6, 8]] * 2
 
     def test_a_resumed_run(self, cli: Any):

@@ -289,8 +289,9 @@ class TestCommand:
         monkeypatch.setattr(loop, "step", signalled)
         result = cli("-m", *MLP, "seed=0,1")
         assert result.status == 130
-        assert [path.name for path in result.folder.glob("[0-9]")] == ["0"]
-        assert (result.folder / "0/checkpoints/step_6").is_dir()
+        (job,) = result.jobs
+        assert (job / "checkpoints/step_6").is_dir()
+        assert "0 of 2 jobs are finished; 1 interrupted, 1 not begun" in result.out
         assert "interrupted" in (result.folder / "leaderboard.md").read_text()
 
     def test_pictures_are_drawn_where_they_were_not(self, cli: Any, monkeypatch: Any):

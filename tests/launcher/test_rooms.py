@@ -213,7 +213,7 @@ class TestRerun:
         first = cli(*self.STEPS)
         result = cli("-m", f"rerun={first.folder}", "optim.inner.lr=0.1,0.2")
         assert result.status == 0
-        rates = [OmegaConf.load(p).optim.inner.lr for p in result.folder.glob("*/config.yaml")]
+        rates = [OmegaConf.load(job / "config.yaml").optim.inner.lr for job in result.jobs]
         assert sorted(rates) == [0.1, 0.2]
 
     def test_refuses(self, cli: Any, tmp_path: Path):

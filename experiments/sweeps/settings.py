@@ -1,0 +1,39 @@
+"""How a sweep goes on: after an interruption, after a failure."""
+
+from typing import Any, Literal, NamedTuple, get_args
+
+from xformopt.refused import Refused, check_count
+from xformopt.text import close_matches
+
+OnError = Literal["continue", "stop"]
+
+
+class Settings(NamedTuple):
+    """What `sweep.…` says on a command line.
+
+    `resume` lets the folder hold runs, of which those that are finished are not run again;
+    `on_error` is whether others go on where a job has failed, which is tried `retries` times more.
+    """
+
+    resume: bool = False
+    on_error: OnError = "continue"
+    retries: int = 0
+
+
+def settings(given: dict[str, Any]) -> Settings:
+    """Return checked settings.
+
+    >>> settings({"resume": True})
+    Settings(resume=True, on_error='continue', retries=0)
+    """
+    for name in given:
+        if name not in Settings._fields:
+            hint = close_matches(name, [*Settings._fields])
+            raise Refused(f"`sweep.{name}`: nothing reads this key; {hint}")
+    found = Settings(**given)
+    if not isinstance(found.resume, bool):
+        raise Refused("sweep.resume", "true or false", found.resume)
+    if found.on_error not in get_args(OnError):
+        raise Refused("sweep.on_error", f"one of {', '.join(get_args(OnError))}", found.on_error)
+    check_count("sweep.retries", found.retries, least=0)
+    return found

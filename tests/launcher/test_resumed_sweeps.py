@@ -1,0 +1,282 @@
+"""A sweep is done once: what is finished is not run again, however it began and ended."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from experiments.results.claim import PREFIX, claimed
+from experiments.results.folder import read_metrics, status_in
+from experiments.run import loop
+
+ROOT = Path(__file__).parents[2]
+TOY = ("-m", "task=himmelblau", "trainer.steps=5", "task.starts=2")
+DIGITS = ("-m", "task=digits", "model=mlp", "trainer.epochs=null")
+AGAIN = "sweep.resume=true"
+
+
+def inodes(folder: Path) -> dict[Path, int]:
+    """Which files of results there are: one that is written anew is another file."""
+    return {path: path.stat().st_ino for path in folder.glob("*/*/summary.json")}
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "leaderboard.csv").open() as file:
+        return [{**row, "seconds": ""} for row in csv.DictReader(file)]
+
+
+@pytest.fixture
+def breaks(monkeypatch: Any) -> set[int]:
+    """Let a job fail at the steps that are in the set."""
+    make, at = loop.step, set[int]()
+
+    def step(parts: Any) -> None:
+        if parts.state.step in at:
+            raise RuntimeError("it broke")
+        make(parts)
+
+    monkeypatch.setattr(loop, "step", step)
+    return at
+
+
+class TestResume:
+    def test_what_is_finished_is_not_run_again(self, cli: Any):
+        first = cli(*TOY, "seed=0,1")
+        before, table = inodes(first.folder), rows(first.folder)
+        again = cli(*TOY, "seed=0,1", AGAIN, folder=first.folder)
+        assert again.status == 0, again.err
+        assert inodes(first.folder) == before
+        assert rows(first.folder) == table
+        assert "step 0/5" not in again.out
+
+    def test_in_another_order(self, cli: Any):
+        first = cli(*TOY, "optim/inner=sgd,adam")
+        before = inodes(first.folder)
+        again = cli("-m", "optim/inner=adam,sgd", *TOY[:0:-1], AGAIN, folder=first.folder)
+        assert again.status == 0, again.err
+        assert inodes(first.folder) == before
+        assert len(rows(first.folder)) == 2
+
+    def test_what_is_said_otherwise_is_the_same(self, cli: Any):
+        """A default that is written out is no other job."""
+        first = cli(*TOY, "seed=0")
+        before = inodes(first.folder)
+        again = cli(*TOY, "optim.lr_scale=1.0,1", "seed=0", AGAIN, folder=first.folder)
+        assert again.status == 0, again.err
+        assert inodes(first.folder) == before
+
+    def test_wider_and_narrower(self, cli: Any):
+        first = cli(*TOY, "optim/inner=adam", "seed=0,1")
+        before = inodes(first.folder)
+        wider = cli(*TOY, "seed=0,1,2", "optim/inner=adam,sgd", AGAIN, folder=first.folder)
+        assert wider.status == 0, wider.err
+        assert before.items() <= inodes(first.folder).items()
+        assert [row["seeds"] for row in rows(first.folder)] == ["3/3", "3/3"]
+        narrower = cli(*TOY, "optim/inner=sgd", "seed=2", AGAIN, folder=first.folder)
+        assert narrower.status == 0
+        assert len(rows(first.folder)) == 2
+
+    def test_a_folder_with_runs_is_refused_without(self, cli: Any):
+        first = cli(*TOY, "seed=0")
+        before = inodes(first.folder)
+        again = cli(*TOY, "seed=0,1", folder=first.folder)
+        assert again.status == 2
+        assert "holds runs already: `sweep.resume=true` goes on with what is not" in again.line
+        assert inodes(first.folder) == before
+
+    def test_from_its_checkpoint(self, cli: Any, breaks: set[int]):
+        whole = cli(*DIGITS, "trainer.steps=8", "seed=0,1")
+        breaks |= {6}
+        saved = "trainer.checkpoint_every=2"
+        cut = cli(*DIGITS, "trainer.steps=8", saved, "seed=0,1")
+        assert cut.status == 1
+        assert "0 of 2 jobs are finished; 2 failed" in cut.out
+        breaks.clear()
+        resumed = cli(*DIGITS, "trainer.steps=8", saved, "seed=0,1", AGAIN, folder=cut.folder)
+        assert resumed.status == 0, resumed.err
+        assert "the run goes on from step_6" in resumed.out
+        for one, other in zip(whole.summaries, resumed.summaries, strict=True):
+            assert one["final"] == other["final"]
+
+    def test_a_failed_one_begins_anew_without_a_checkpoint(self, cli: Any, breaks: set[int]):
+        breaks |= {3}
+        failed = cli(*TOY, "seed=0")
+        breaks.clear()
+        again = cli(*TOY, "seed=0", AGAIN, folder=failed.folder)
+        assert again.status == 0, again.err
+        steps = [line["step"] for line in read_metrics(again.jobs[0])]
+        assert steps == [0, 1, 2, 3, 4, 5]
+
+    def test_results_of_other_configs_are_refused(self, cli: Any):
+        first = cli(*TOY, "seed=0")
+        summary, config = (first.jobs[0] / name for name in ("summary.json", "config.yaml"))
+        held = {**first.summaries[0], "schema": "older", "identity": "another"}
+        summary.write_text(json.dumps(held))
+        saved = OmegaConf.load(config)
+        saved.trainer.eval_every = 7
+        OmegaConf.save(saved, config)
+        again = cli(*TOY, "seed=0,1", AGAIN, folder=first.folder)
+        assert again.status == 2
+        said = "was made by another version of the configs: `trainer.eval_every` was 7 and is null"
+        assert said in again.line
+        assert len(again.jobs) == 1
+
+    def test_other_configs_that_give_the_same_job(self, cli: Any):
+        first = cli(*TOY, "seed=0")
+        summary = first.jobs[0] / "summary.json"
+        summary.write_text(json.dumps({**first.summaries[0], "schema": "older"}))
+        before = inodes(first.folder)
+        assert cli(*TOY, "seed=0", AGAIN, folder=first.folder).status == 0
+        assert inodes(first.folder) == before
+
+    @pytest.mark.parametrize("key", ["device=cpu,auto", "pictures=true,false"])
+    def test_what_tells_no_jobs_apart(self, cli: Any, key: str):
+        result = cli(*TOY, key)
+        assert result.status == 2
+        assert "a sweep over it makes the same job again" in result.line
+
+
+class TestFailure:
+    def test_the_others_go_on(self, cli: Any):
+        result = cli(*TOY, "optim/inner=sparseadam,sgd")
+        assert (result.status, len(result.jobs)) == (1, 2)
+
+    def test_or_stop(self, cli: Any):
+        result = cli(*TOY, "optim/inner=sgd,sparseadam,adam", "sweep.on_error=stop")
+        assert (result.status, len(result.jobs)) == (1, 2)
+        assert "1 of 3 jobs is finished; 1 failed, 1 not begun" in result.out
+        assert not [*result.folder.glob(".stopped*")]
+
+    def test_tried_again(self, cli: Any, monkeypatch: Any):
+        make, failures = loop.step, iter([True, True])
+
+        def step(parts: Any) -> None:
+            if parts.state.step == 3 and next(failures, False):
+                raise RuntimeError("it broke")
+            make(parts)
+
+        monkeypatch.setattr(loop, "step", step)
+        result = cli(*TOY, "seed=0", "sweep.retries=2")
+        assert result.status == 0, result.err
+        assert result.summaries[0]["status"] == "finished"
+        assert (result.jobs[0] / "traceback.txt").exists()
+
+    def test_a_wrong_setting_is_not(self, cli: Any, monkeypatch: Any):
+        result = cli(*TOY, "trainer.eval_every=-1", "sweep.retries=2")
+        assert result.status == 1
+        assert result.err.count("error: job 0") == 1
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["-m", "sweep.resum=true"], "`sweep.resum`: nothing reads this key; did you mean `re"),
+            (["-m", "sweep.resume=1"], "`sweep.resume` must be true or false, got 1"),
+            (
+                ["-m", "sweep.on_error=go"],
+                "`sweep.on_error` must be one of continue, stop, got 'go'",
+            ),
+            (["-m", "sweep.retries=-1"], "`sweep.retries` must be an int >= 0, got -1"),
+            (["sweep.resume=true"], "`sweep.resume=true`: nothing reads it without `-m`"),
+        ],
+    )
+    def test_bad_words(self, cli: Any, words: list[str], said: str):
+        result = cli(*words, *TOY[1:])
+        assert result.status == 2
+        assert said in result.line
+
+
+def started(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """A launcher in a process group of its own."""
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "experiments",
+            *words,
+            "pictures=false",
+            f"hydra.sweep.dir={folder}",
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "HYDRA_FULL_ERROR": "0"},
+    )
+
+
+class TestProcesses:
+    JOBS = (*DIGITS, "trainer.steps=60", "trainer.eval_every=20", "optim/inner=sgd,adam")
+
+    def test_one_that_was_killed_is_seen(self, tmp_path: Path):
+        process = started(tmp_path, *TOY, "trainer.steps=1000000", "trainer.eval_every=100")
+        while not [*tmp_path.glob("*/*/metrics.jsonl")]:
+            time.sleep(0.05)
+        (job,) = (path.parent for path in tmp_path.glob("*/*/summary.json"))
+        assert status_in(job).status == "running"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert status_in(job).status == "killed"
+
+    def test_two_launchers_share_the_work(self, tmp_path: Path):
+        words = (*self.JOBS, "seed=0,1,2", AGAIN)
+        pair = [started(tmp_path, *words) for _ in range(2)]
+        said = [process.communicate()[0] for process in pair]
+        assert [process.returncode for process in pair] == [0, 0], said
+        jobs = [*tmp_path.glob("*/*/summary.json")]
+        assert len(jobs) == 6
+        for job in jobs:
+            assert status_in(job.parent).status == "finished"
+            steps = [line["step"] for line in read_metrics(job.parent)]
+            assert steps == [0, 20, 40, 60]
+        assert sum(text.count("step 0/60") for text in said) == 6
+
+    def test_a_job_at_work_elsewhere_is_waited_for(self, tmp_path: Path):
+        whole = started(tmp_path / "whole", *self.JOBS, "seed=0")
+        assert whole.wait() == 0, whole.communicate()[0]
+        (first, _) = sorted((tmp_path / "whole").glob("*/0"))
+        held = tmp_path / "shared" / first.relative_to(tmp_path / "whole")
+        held.mkdir(parents=True)
+        with claimed(held):
+            process = started(tmp_path / "shared", *self.JOBS, "seed=0", AGAIN)
+            assert process.stdout is not None
+            while "waiting for 1 jobs at work elsewhere" not in process.stdout.readline():
+                assert process.poll() is None
+        assert process.wait() == 0
+        assert rows(tmp_path / "shared") == rows(tmp_path / "whole")
+        process.communicate()
+        whole.communicate()
+
+    @pytest.mark.long
+    @pytest.mark.timeout(900)
+    @pytest.mark.parametrize("launcher", ["basic", "joblib"])
+    def test_killed_three_times(self, tmp_path: Path, launcher: str):
+        """24 jobs: each is finished once, with the figures of a sweep that was left alone."""
+        words = (*self.JOBS, "trainer.steps=150", "trainer.checkpoint_every=10")
+        words = (*words, "seed=range(12)", f"hydra/launcher={launcher}", AGAIN)
+        alone = started(tmp_path / "alone", *words)
+        assert alone.wait() == 0, alone.communicate()[0]
+        alone.communicate()
+        draw = random.Random(0)
+        for _ in range(3):
+            process = started(tmp_path / "killed", *words)
+            time.sleep(draw.uniform(6.0, 14.0))
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+        last = started(tmp_path / "killed", *words)
+        said, _ = last.communicate()
+        assert last.returncode == 0, said
+        assert rows(tmp_path / "killed") == rows(tmp_path / "alone")
+        for job in (tmp_path / "killed").glob("*/*/metrics.jsonl"):
+            steps = [line["step"] for line in read_metrics(job.parent)]
+            assert steps == [*range(0, 141, 20), 150]
+        assert len([*(tmp_path / "killed").glob(f"*/*/{PREFIX}0")]) == 24
