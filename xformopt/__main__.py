@@ -49,15 +49,21 @@ def _describe(name: str) -> str:
         row = next(row for row in recipe_rows() if row.name == name)
         said.append(
             f"optim={name}: {row.what}\nfor: {row.purpose}\nchain: {row.chain}\n"
-            f"inner optimizer: {row.inner}\npaper: {row.source}"
+            f"inner optimizer: {row.inner}\npaper: {row.source}\n"
+            f"searched: {_space(recipes.space(name))}"
         )
     if name in inner_optimizers():
-        said.append(f"optim/inner={name}: {dict(inner_rows())[name]}")
+        settings, searched = dict(inner_rows())[name], _space(recipes.space(inner=name))
+        said.append(f"optim/inner={name}: {settings}\nsearched: {searched}")
     if not said:
         known = {*transforms.names(), *recipes.names(), *inner_optimizers()}
         hint = close_matches(name, sorted(known))
         raise ValueError(f"no transform, recipe or inner optimizer is called `{name}`: {hint}")
     return "\n\n".join(said)
+
+
+def _space(space: recipes.Space) -> str:
+    return ", ".join(f"{key} {searched}" for key, searched in space.items())
 
 
 def _transform(name: str) -> str:

@@ -43,7 +43,7 @@ def failure(
     error: BaseException, cfg: DictConfig | None = None, folder: Path | None = None
 ) -> Failure:
     """Return what is said of an error; of a bug, the traceback is saved in `folder`."""
-    if isinstance(error, KeyboardInterrupt):
+    if not isinstance(error, Exception):
         return Failure(error, "interrupted", FAILED_RUN)
     if cfg is not None and isinstance(error, Diverged):
         return Failure(error, f"{error}{after_divergence(cfg, error)}", FAILED_RUN)

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import hydra
 import hydra.utils
@@ -15,8 +15,10 @@ from experiments.cli.identity import schema
 from experiments.cli.launcher import sharing
 from experiments.cli.ranked import ranked
 from experiments.cli.rerun import store_rerun, store_resume
+from experiments.cli.searching import without_ranges
 from experiments.cli.session import Session
 from experiments.cli.store import fill_store
+from experiments.cli.sweep import Sweep
 from experiments.cli.words import taken
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -24,16 +26,32 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 
 def launch(arguments: Sequence[str]) -> int:
     """Run a command line; return the exit status: 2 for a wrong command, 1 for a failed run."""
+    return launched(arguments).status
+
+
+class Launched(NamedTuple):
+    """The exit status of a command, and its sweep, if it was one."""
+
+    status: int
+    sweep: Sweep | None
+
+
+def launched(arguments: Sequence[str]) -> Launched:
+    """Run a command line; return what came of it."""
     before = os.environ.get(FULL_ERROR, "0")
     os.environ[FULL_ERROR] = "1"
-    session = Session(wants_traceback=before != "0")
+    session, sweeps = Session(wants_traceback=before != "0"), list[Sweep]()
     try:
         words = taken(arguments)
         session.rerun = [f"rerun={words.rerun}"] if words.rerun else []
-        session.sweep = words.sweep
         fill_store(words.trusted)
         others = with_choices(words.others)
-        check_command(others)
+        if words.sweep.trials:
+            others, session.ranges = without_ranges(others)
+        listed = [tuple(with_choices(one)) for one in words.sweep.list]
+        session.sweep = words.sweep._replace(list=tuple(listed))
+        for one in ((), *listed):
+            check_command([*others, *one])
         name = "config"
         if words.rerun:
             name = store_rerun(words.rerun, others, words.trusted)
@@ -41,14 +59,14 @@ def launch(arguments: Sequence[str]) -> int:
             name, session.resumes = store_resume(words.resume, words.trusted), words.resume
         main = hydra.main(config_path=str(CONF), config_name=name, **main_options())(session.job)
         session.schema = schema()
-        with ranked(others) as own, sharing(session):
+        with ranked(others) as own, sharing(session, sweeps):
             sys.argv[1:] = for_each_job(with_targets(own))
             main()
     except Exception as error:
-        return session.report(failure(error))
+        return Launched(session.report(failure(error)), None)
     finally:
         os.environ[FULL_ERROR] = before
-    return session.status
+    return Launched(session.status, next(iter(sweeps), None))
 
 
 def main_options() -> dict[str, Any]:

@@ -11,11 +11,13 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 
+from experiments.cli.errors import REFUSALS, one_line
 from experiments.cli.session import Session
 from experiments.cli.sweep import Sweep
 from experiments.results.claim import holder
 from experiments.results.summary import Summary
 from experiments.sweeps.jobs import Elsewhere, Job
+from xformopt.refused import Refused
 
 PAUSE = 1.0
 """Seconds between two looks at the jobs of another process."""
@@ -26,17 +28,17 @@ class Stopped(Exception):
 
 
 @contextmanager
-def sharing(session: Session) -> Iterator[None]:
+def sharing(session: Session, sweeps: list[Sweep]) -> Iterator[None]:
     """Have Hydra's sweepers launch what is not done, and end each with its leaderboard.
 
-    An interrupted one says what it has reached.
+    One that is cut off says what it has reached. Sweeps that begin are appended to `sweeps`.
     """
-    make, sweeps = Plugins.instantiate_sweeper, list[Sweep]()
+    make = Plugins.instantiate_sweeper
 
     def made(plugins: Plugins, **given: Any) -> Sweeper:
         sweeper, config = make(plugins, **given), given["config"]
         loader = given["hydra_context"].config_loader
-        folder = Path(config.hydra.sweep.dir)
+        folder = Path(config.hydra.sweep.dir).absolute()
         sweep = Sweep(session, folder, lambda job: loader.load_sweep_config(config, [*job]))
         _put_between(sweeper, sweep)
         sweeps.append(sweep)
@@ -46,14 +48,11 @@ def sharing(session: Session) -> Iterator[None]:
     try:
         with suppress(Stopped):
             yield
-    except KeyboardInterrupt:
-        for sweep in sweeps:
-            sweep.end()
-        raise
     finally:
         setattr(Plugins, make.__name__, make)
-    for sweep in sweeps:
-        sweep.end()
+        for sweep in sweeps:
+            if sweep.jobs:
+                sweep.end()
 
 
 class Shared(Launcher):
@@ -73,12 +72,12 @@ class Shared(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Return what each job reached, now or before."""
-        jobs = [tuple(job) for job in job_overrides]
-        self.sweep.jobs |= dict.fromkeys(jobs)
+        jobs = self.sweep.jobs_of(job_overrides)
         left = self.sweep.left(jobs)
+        self.sweep.jobs |= dict.fromkeys(jobs)
         returned = {job: _returned(job, self.sweep.done(job)) for job in {*jobs} - {*left}}
         while left:
-            found = self.inner.launch([[*job] for job in left], initial_job_idx)
+            found = self._launched(left, initial_job_idx)
             if self.sweep.is_stopped():
                 raise Stopped
             returned |= dict(zip(left, found, strict=True))
@@ -87,13 +86,27 @@ class Shared(Launcher):
             _wait([returned[job]._return_value for job in left])
         return [returned[job] for job in jobs]
 
+    def _launched(self, jobs: Sequence[Job], index: int) -> Sequence[JobReturn]:
+        """Have jobs run; a launcher that fails, as with a job that was killed, is asked again."""
+        for tries in reversed(range(1 + self.sweep.session.sweep.retries)):
+            try:
+                return self.inner.launch([[*job] for job in jobs], index)
+            except Exception as error:
+                if isinstance(error, REFUSALS) or not tries:
+                    raise
+                print(f"note: the launcher is asked again, after {one_line(error)}", flush=True)
+        raise AssertionError("the last try returns or raises")
+
 
 def _put_between(sweeper: Sweeper, sweep: Sweep) -> None:
     """Let a sweeper compose and launch what is not done alone."""
     assert sweeper.launcher is not None
+    for word in ("list", "trials"):
+        if getattr(sweep.session.sweep, word) and type(sweeper).__name__ != "BasicSweeper":
+            raise Refused(f"`sweep.{word}`: `hydra/sweeper=basic` alone reads it")
     sweeper.launcher = Shared(sweeper.launcher, sweep)
     validate = sweeper.validate_batch_is_legal
-    sweeper.validate_batch_is_legal = lambda batch: validate(sweep.left(batch))
+    sweeper.validate_batch_is_legal = lambda batch: validate(sweep.left(sweep.jobs_of(batch)))
 
 
 def _returned(job: Job, summary: Summary | None) -> JobReturn:

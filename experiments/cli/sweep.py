@@ -8,14 +8,17 @@ from uuid import uuid4
 from omegaconf import DictConfig
 
 from experiments.cli.identity import identity_of, values_of
+from experiments.cli.searching import space_of
 from experiments.cli.session import Session
 from experiments.cli.table import shown
 from experiments.results.folder import read_config, replace
 from experiments.results.identity import APART
 from experiments.results.leaderboard import as_csv, as_markdown, leaderboard, remarks
 from experiments.results.summary import Summary
-from experiments.results.swept import flattened, swept
+from experiments.results.swept import flattened, settings, swept
 from experiments.sweeps.jobs import Job, Runs, failures, progress
+from experiments.sweeps.points import points
+from xformopt.recipes import Space
 from xformopt.refused import Refused
 from xformopt.text import first
 
@@ -33,7 +36,8 @@ class Sweep:
         """
         self.session, self.folder, self.compose = session, folder, compose
         self.jobs, self.before = dict[Job, Path | None](), Runs(folder)
-        self.session.stopped = folder.absolute() / f".stopped.{uuid4().hex}"
+        self.spaces: dict[Job, Space] = {}
+        self.session.stopped = folder / f".stopped.{uuid4().hex}"
         if self.before.found and not session.sweep.resume:
             raise Refused(
                 f"`{shown(folder)}` holds runs already: `sweep.resume=true` goes on with what is "
@@ -44,9 +48,13 @@ class Sweep:
         """Return whether a job failed after which no other begins."""
         return self.session.stopped is not None and self.session.stopped.exists()
 
-    def left(self, batch: Iterable[Sequence[str]]) -> list[Job]:
-        """Return the jobs of a batch that are not done, each once."""
-        jobs = [*dict.fromkeys(map(tuple, batch))]
+    def jobs_of(self, batch: Iterable[Sequence[str]]) -> list[Job]:
+        """Return each job of a batch with what is listed, and with its trials."""
+        return [job for given in batch for base in self._listed(given) for job in self._tried(base)]
+
+    def left(self, jobs: Iterable[Job]) -> list[Job]:
+        """Return the jobs that are not done, each once."""
+        jobs = [*dict.fromkeys(jobs)]
         self._check(jobs)
         return [job for job in jobs if self.done(job) is None]
 
@@ -55,6 +63,11 @@ class Sweep:
         path = self.before.of(self._named(job))
         found = self.before.found[path] if path else None
         return found if found and found.status == "finished" else None
+
+    def runs(self) -> dict[Job, Path | None]:
+        """Return the folder of each job of the command; None of one that has not begun."""
+        runs = Runs(self.folder)
+        return {job: path or runs.of(self._named(job)) for job, path in self.jobs.items()}
 
     def end(self) -> None:
         """Print and save the table of what was reached."""
@@ -78,6 +91,25 @@ class Sweep:
         print("\n".join(filter(None, said)), flush=True)
         if not reached or any(one is None or one.status != "finished" for one in reached):
             self.session.status = 1
+
+    def _listed(self, given: Sequence[str]) -> list[Job]:
+        listed = self.session.sweep.list
+        twice = {*settings(given)} & {key for one in listed for key in settings(one)}
+        for key in sorted(twice):
+            raise Refused(f"`{key}`: the command sets it, and so does `sweep.list`")
+        return [(*given, *one) for one in listed or ((),)]
+
+    def _tried(self, base: Job) -> list[Job]:
+        """Return a job with each of its trials, which lie at the same places for all seeds."""
+        how = self.session.sweep
+        if how.trials is None:
+            return [base]
+        named = tuple(one for one in base if not one.startswith("seed="))
+        if named not in self.spaces:
+            own = self.session.ranges or space_of(self.compose(base), settings(base))
+            self.spaces[named] = own
+        found = points(self.spaces[named], how.trials, how.sampler)
+        return [(*base, *(f"{k}={x:g}" for k, x in one.items())) for one in found]
 
     def _named(self, job: Job) -> Job:
         return (*self.session.rerun, *job)

@@ -130,7 +130,7 @@ def _row(group: list[Summary], asked: Mapping[frozenset[str], int]) -> Standing:
         job.final[name]
         for job in finished
         for name in job.final
-        if goal and name == _test_of(goal.name)
+        if goal and name == test_of(goal.name)
     ]
     errors = dict.fromkeys(job.error or job.status for job in group if job.status != "finished")
     return Standing(
@@ -146,7 +146,7 @@ def _row(group: list[Summary], asked: Mapping[frozenset[str], int]) -> Standing:
         seeds=f"{len(finished)}/{count}",
         seconds=_mean([job.seconds for job in finished]),
         error="; ".join(errors),
-        under=_under(finished, _test_of(goal.name)) if goal else {},
+        under=_under(finished, test_of(goal.name)) if goal else {},
     )
 
 
@@ -165,7 +165,8 @@ def _conditions(rows: list[Standing]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.under))
 
 
-def _test_of(goal: str) -> str:
+def test_of(goal: str) -> str:
+    """Return the goal on the test part; "" of one that is on no part."""
     return goal.replace("valid_", "test_", 1) if goal.startswith("valid_") else ""
 
 

@@ -59,7 +59,7 @@ def run(
         notes = (*summary.notes, *figures.pop("notes"), *ended_worse(parts, first))
         summary = replace(summary, status="finished", notes=notes, **figures)
     except BaseException as error:
-        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        status = "failed" if isinstance(error, Exception) else "interrupted"
         summary = replace(summary, status=status, error=explain(error))
         raise
     finally:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from experiments.cli import session
+from experiments.cli import runner
 from experiments.cli.groups import options
 from experiments.cli.store import fill_store
 from experiments.results import evaluations
@@ -122,7 +122,7 @@ class Seen:
         self.built: list[Any] = []
         self.compiled: list[Any] = []
         monkeypatch.setattr(
-            session, "build", lambda cfg: self.built.append(build(cfg)) or self.built[-1]
+            runner, "build", lambda cfg: self.built.append(build(cfg)) or self.built[-1]
         )
         monkeypatch.setattr(torch, "compile", lambda fn, **_: self.compiled.append(fn) or fn)
 
@@ -132,7 +132,7 @@ class Seen:
         self.count += 1
         folder = self.folder / str(self.count)
         torch.set_num_threads(1)
-        summary = session.Session(wants_traceback=False).run(cfg.copy(), folder, (f"{key}=",))
+        summary = runner.Runner().run(cfg.copy(), folder, (f"{key}=",))
         out, err = self.capsys.readouterr()
         assert not (folder / "traceback.txt").exists(), summary
         if not isinstance(summary, Summary):

@@ -19,7 +19,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from experiments.cli.session import Session
+from experiments.cli.runner import Runner
 from experiments.cli.store import fill_store
 from experiments.observers.curves import Curves
 from experiments.results import evaluations
@@ -57,7 +57,7 @@ def cut(monkeypatch: Any, step: int) -> Callable[[], None]:
 
 
 def run(cfg: Any, folder: Path, overrides: tuple[str, ...], *, resumes: Path | None = None) -> None:
-    session = Session(wants_traceback=False)
+    session = Runner()
     session.resumes = resumes
     reached = session.run(cfg.copy(), folder, overrides)
     assert isinstance(reached, Summary), reached.line

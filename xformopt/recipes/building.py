@@ -16,6 +16,7 @@ from xformopt.optim.inner import ParamGroups
 from xformopt.optim.standard import places_of, spread
 from xformopt.recipes.index import get
 from xformopt.recipes.recipe import Chain, Recipe, RecipeRoute
+from xformopt.recipes.space import RATE, Space, around
 from xformopt.refused import Refused, RefusedType
 from xformopt.text import close_matches
 
@@ -37,6 +38,20 @@ class Make(Protocol):
 def inner_classes() -> dict[str, type[Optimizer]]:
     """Return what a recipe may name as inner optimizer: those of torch, and Frank–Wolfe."""
     return {**inner_optimizers(), "frank_wolfe": FrankWolfe}
+
+
+def space(recipe: str | None = None, inner: str | None = None) -> Space:
+    """Return where a recipe is searched, around its defaults; with another inner optimizer, if any.
+
+    >>> list(space("adamw_parts")), list(space(inner="adamw"))
+    (['lr_scale', 'transforms.weight_decay.weight'], ['lr_scale', 'inner.weight_decay'])
+    """
+    own = get(recipe) if recipe else Recipe("", {}, "")
+    if own.routes:
+        return {**RATE, **own.space}
+    settings = inspect.signature(inner_classes()[inner or own.inner]).parameters
+    decay = getattr(settings.get("weight_decay"), "default", 0.0)
+    return {**RATE, **({"inner.weight_decay": around(decay)} if decay else {}), **own.space}
 
 
 def parts(recipe: Composed, make: Make) -> dict[str, Any]:

@@ -1,9 +1,13 @@
 """Published optimizers for training, each as a chain and an inner optimizer."""
 
 from xformopt.recipes.recipe import Recipe, RecipeRoute
+from xformopt.recipes.space import Range, Space, around
 
 UNITS = {"ndim": ">=2", "param_ndim": -1, "optional": True}
 REST = {"optional": True}
+
+MOMENTUM: Space = {"transforms.momentum.decay": Range(0.8, 0.98, log=False)}
+DECAY: Space = {"transforms.weight_decay.weight": around(0.01)}
 
 TRAINING: dict[str, Recipe] = {
     "sgd_momentum": Recipe(
@@ -11,16 +15,21 @@ TRAINING: dict[str, Recipe] = {
         {"weight_decay": {"weight": 0.0}, "momentum": {}},
         "Polyak 1964",
         settings={"lr": 1e-2},
+        space=MOMENTUM,
     ),
     "sign_sgd": Recipe("the sign of the gradient", {"sign": {}}, "Bernstein et al. 2018"),
     "signum": Recipe(
-        "the sign of the moving average", {"ema": {}, "sign": {}}, "Bernstein et al. 2018"
+        "the sign of the moving average",
+        {"ema": {}, "sign": {}},
+        "Bernstein et al. 2018",
+        space={"transforms.ema.decay": Range(0.8, 0.98, log=False)},
     ),
     "lion": Recipe(
         "the sign of a mix of gradient and average",
         {"lion_mix": {}, "sign": {}, "weight_decay": {"weight": 0.0}},
         "Chen et al. 2023, arXiv:2302.06675",
         settings={"lr": 1e-4},
+        space={"transforms.weight_decay.weight": around(0.1)},
     ),
     "normalized_sgd": Recipe(
         "each gradient over its norm",
@@ -48,6 +57,7 @@ TRAINING: dict[str, Recipe] = {
         {"adam": {"eps": 1e-6}, "weight_decay": {}, "trust_ratio": {}},
         "You et al. 2020, arXiv:1904.00962",
         param_ndim=None,
+        space=DECAY,
     ),
     "rmsprop_parts": Recipe(
         "RMSProp from parts",
@@ -63,12 +73,14 @@ TRAINING: dict[str, Recipe] = {
         "AdamW from parts",
         {"adam": {}, "weight_decay": {}},
         "Loshchilov & Hutter 2019, arXiv:1711.05101",
+        space=DECAY,
     ),
     "cautious_adamw": Recipe(
         "AdamW without the entries that turn against the gradient",
         {"adam": {}, "cautious": {}, "weight_decay": {}},
         "Liang et al. 2024, arXiv:2411.16085",
         param_ndim=None,
+        space=DECAY,
     ),
     "clipped_adam": Recipe(
         "Adam on gradients clipped item by item",
@@ -111,6 +123,7 @@ TRAINING: dict[str, Recipe] = {
             ),
             "rest": RecipeRoute(REST, {}, "adamw"),
         },
+        space={"routes.hidden.transforms.weight_decay.weight": around(0.01)},
     ),
     "agc": Recipe(
         "SGD with gradients clipped to a share of each unit's norm",

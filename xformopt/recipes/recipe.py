@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from xformopt.recipes.space import Space
+
 Chain = dict[str, dict[str, Any]]
 """Transforms by name, each with the settings that differ from its own defaults."""
 
@@ -22,7 +24,10 @@ class RecipeRoute:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A published optimizer: its chain, its inner optimizer with settings; or its routes."""
+    """A published optimizer: its chain, its inner optimizer with settings; or its routes.
+
+    `space` is what is searched beside the learning rates and what its inner optimizer has.
+    """
 
     what: str
     chain: Chain
@@ -32,3 +37,4 @@ class Recipe:
     param_ndim: int | None = -1
     routes: dict[str, RecipeRoute] = field(default_factory=dict)
     purpose: Purpose = "training"
+    space: Space = field(default_factory=dict)

@@ -1,0 +1,173 @@
+"""One run, as Hydra knows nothing of it: a config is checked, built and run in a folder."""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.cli.command import check_appended
+from experiments.cli.errors import Failure, failure
+from experiments.cli.identity import identity_of
+from experiments.cli.leftovers import drop_leftovers, of_empty_routes
+from experiments.cli.schema import check_keys, check_parts
+from experiments.cli.table import shown
+from experiments.results.folder import Busy, RunFolder
+from experiments.results.summary import Summary
+from experiments.run.build import build
+from experiments.run.checkpoint import found
+from experiments.run.job import run
+from experiments.run.parts import Parts
+from experiments.run.ranks import rank
+from xformopt.optim import RoutedOptimizer
+from xformopt.refused import Refused
+
+
+class Runner:
+    """Runs what configs say; what it said once, it does not say again."""
+
+    def __init__(self) -> None:
+        """Begin, with nothing said.
+
+        `resumes` is the folder of a run that goes on, and `schema` tells which configs there were
+        to choose from.
+        """
+        self.resumes: Path | None = None
+        self.schema = ""
+        self.said: set[str] = set()
+        self.has_begun = False
+
+    def run(
+        self,
+        cfg: DictConfig,
+        path: Path,
+        overrides: tuple[str, ...],
+        optim: str | None = None,
+        *,
+        again: bool = False,
+    ) -> Summary | Failure:
+        """Build and run; return the summary, or what went wrong, as its summary says.
+
+        Args:
+            cfg: the config.
+            path: the run's folder.
+            overrides: the words of the command line that made it.
+            optim: the option that was chosen of the group `optim`.
+            again: whether a run that stands in the folder is this very one, and goes on.
+
+        Raises:
+            Busy: where another process is at work on it, which `again` allows.
+        """
+        try:
+            folder = RunFolder(path)
+            of = RunFolder(self.resumes) if self.resumes else folder if again else None
+            if of is None:
+                folder.check_is_free()  # and again once it is held
+            elif done := self._done(of):
+                return done
+            with folder.held():
+                if of is None or (again and not found(path)):
+                    return self._begun(cfg, folder, overrides, optim, again=again)
+                return self._done(of) or self._resumed(cfg, folder, of)
+        except Refused as error:
+            if again and isinstance(error, Busy):
+                raise
+            return failure(error)
+
+    def _done(self, folder: RunFolder) -> Summary | None:
+        """Return the summary of a run that is finished, of which nothing is left to do."""
+        before = folder.summary()
+        if before.status != "finished":
+            return None
+        if self.resumes:
+            self._say(("the run is finished: nothing is left to do",))
+        return before
+
+    def _begun(
+        self,
+        cfg: DictConfig,
+        folder: RunFolder,
+        overrides: tuple[str, ...],
+        optim: str | None,
+        *,
+        again: bool,
+    ) -> Summary | Failure:
+        """Run what begins."""
+        if done := again and self._done(folder):
+            return done
+        if not again:
+            folder.check_is_free()
+        summary = Summary("running", cfg.get("seed"), overrides, schema=self.schema)
+        try:
+            summary = replace(summary, identity=identity_of(cfg))
+            if optim:
+                check_appended(optim, overrides)
+            parts = self._build(cfg, overrides)
+            folder.write_summary(summary)
+            folder.write_config(OmegaConf.to_yaml(cfg, resolve=True))
+        except Exception as error:
+            failed = failure(error, cfg, folder.path)
+            folder.write_summary(replace(summary, status="failed", error=failed.reason))
+            return failed
+        return self._run(cfg, parts, folder, summary)
+
+    def _resumed(self, cfg: DictConfig, folder: RunFolder, of: RunFolder) -> Summary | Failure:
+        """Run what is left of a run, from its last checkpoint on; `of` is its folder."""
+        before, checkpoint = of.summary(), found(of.path)
+        said = f"the run goes on from {checkpoint.name if checkpoint else 'its beginning'}"
+        summary = replace(
+            Summary("running", cfg.seed, before.overrides),
+            identity=before.identity,
+            schema=before.schema,
+        )
+        try:
+            parts = self._build(cfg, before.overrides)
+            if not parts.trainer.is_resumable:
+                rule = "a run that saves checkpoints: not a toy, not under fsdp, not with "
+                rule += "`trainer.checkpoint_every=null`"
+                raise Refused("resume", rule, str(of.path), "`rerun=FOLDER` begins it anew")
+            self._say((said,))
+            parts = replace(parts, notes=(*parts.notes, said))
+        except Exception as error:
+            return failure(error, cfg, folder.path)
+        return self._run(cfg, parts, folder, summary, checkpoint)
+
+    def _run(
+        self,
+        cfg: DictConfig,
+        parts: Parts,
+        folder: RunFolder,
+        summary: Summary,
+        checkpoint: Path | None = None,
+    ) -> Summary | Failure:
+        kept = None if rank() else folder.path  # that of another rank is thrown away
+        self.has_begun = True
+        explained = cache(lambda error: failure(error, cfg, kept))
+        try:
+            summary = run(parts, folder, summary, lambda error: explained(error).reason, checkpoint)
+        except KeyboardInterrupt:
+            if found(folder.path):
+                self._say((f"`resume={shown(folder.path)}` goes on from the last checkpoint",))
+            raise
+        except Exception as error:
+            return explained(error)
+        self._say(summary.notes)
+        return summary
+
+    def _build(self, cfg: DictConfig, overrides: tuple[str, ...]) -> Parts:
+        check_parts(cfg)
+        drop_leftovers(cfg, overrides)
+        check_keys(cfg)
+        parts = build(cfg)
+        optimizer = parts.state.optimizer
+        parts = replace(parts, notes=(*parts.notes, *of_empty_routes(optimizer, overrides)))
+        if isinstance(optimizer, RoutedOptimizer):
+            print(optimizer.describe())
+        self._say(parts.notes)
+        return parts
+
+    def _say(self, notes: tuple[str, ...]) -> None:
+        for line in notes:
+            if line not in self.said:
+                self.said.add(line)
+                print(f"note: {line}", flush=True)

@@ -1,0 +1,85 @@
+"""A fair comparison: whose run is whose, which trial is chosen, and when a target was reached."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.results.folder import read_metrics, status_in
+from experiments.results.metric import Metric
+from experiments.results.summary import Summary
+from experiments.results.swept import settings
+from experiments.sweeps.jobs import Job
+
+PROBLEMS = ("task", "data", "model")
+"""Keys that set a problem; all else that is swept tells contenders apart."""
+
+
+class Case(NamedTuple):
+    """A contender on a problem, each as the command line says it."""
+
+    problem: str
+    contender: str
+
+
+Runs = dict[Job, Path | None]
+"""The folders of some jobs; None of one that has not begun."""
+
+
+def is_of_problem(key: str) -> bool:
+    """Return whether a key sets a problem.
+
+    >>> is_of_problem("data.valid"), is_of_problem("optim")
+    (True, False)
+    """
+    return key.partition(".")[0].partition("/")[0] in PROBLEMS
+
+
+def cases(runs: Runs, swept: Iterable[str]) -> dict[Case, Runs]:
+    """Return the runs of each case, by the keys that are swept.
+
+    >>> [*cases({("task=digits", "optim=lion", "seed=1"): None}, ["task", "optim"])]
+    [Case(problem='task=digits', contender='lion')]
+    """
+    found: dict[Case, Runs] = {}
+    for job, folder in runs.items():
+        own = {key: value for key, value in settings(job).items() if key in {*swept}}
+        problem = " ".join(f"{k}={v}" for k, v in own.items() if is_of_problem(k))
+        said = (v if k == "optim" else f"{k}={v}" for k, v in own.items() if not is_of_problem(k))
+        found.setdefault(Case(problem, " ".join(said)), {})[job] = folder
+    return found
+
+
+def best_of(runs: Runs) -> Job | None:
+    """Return the job whose goal is best after the last step, of those that are finished."""
+    best: tuple[Job, float] | None = None
+    for job, goal, value in _reached(runs):
+        if best is None or goal.better(value, best[1]):
+            best = job, value
+    return best and best[0]
+
+
+def until(folder: Path, goal: Metric, target: float) -> tuple[float, float] | None:
+    """Return after how many steps and seconds a run came up to a target; None if it never did."""
+    for line in read_metrics(folder):
+        value = line.get(goal.name)
+        if value is not None and (value == target or goal.better(value, target)):
+            return line["step"], line["seconds"]
+    return None
+
+
+def summaries(runs: Runs) -> list[Summary | None]:
+    """Return what each job has reached."""
+    return [folder and status_in(folder) for folder in runs.values()]
+
+
+def _reached(runs: Runs) -> Iterator[tuple[Job, Metric, float]]:
+    for job, summary in zip(runs, summaries(runs), strict=True):
+        if summary and summary.status == "finished" and summary.goal:
+            value = summary.reached()
+            if value is not None:
+                yield job, summary.goal, value
+
+
+def chosen(job: Job, apart: Sequence[str]) -> dict[str, str]:
+    """Return what a trial sets, beside some keys and the seed."""
+    return {k: v for k, v in settings(job).items() if k != "seed" and k not in apart}
