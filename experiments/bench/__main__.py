@@ -21,13 +21,14 @@ from experiments.bench import (
     ranks,
     recipes,
     startup,
+    sweeps,
     training,
 )
 from experiments.bench.case import Case
 from experiments.bench.report import as_table, save
 from experiments.bench.results import Results
 
-KINDS = (names, links, groups, changing, ranks, startup, training, attacks, recipes)
+KINDS = (names, links, groups, changing, ranks, startup, training, sweeps, attacks, recipes)
 """Modules that give cases; what may take longest stands last."""
 
 

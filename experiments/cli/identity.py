@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from hashlib import sha256
+from inspect import signature
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -46,4 +47,11 @@ def _resolved(*, _root_: DictConfig) -> str:
     return identity_of(_root_)
 
 
-OmegaConf.register_new_resolver("identity", _resolved, replace=True)
+def _register() -> None:
+    """Name the resolver; OmegaConf 2.4 has another function for it, of an older one's name."""
+    named: Any = OmegaConf.register_resolver
+    known = "replace" in signature(named).parameters
+    (named if known else OmegaConf.register_new_resolver)("identity", _resolved, replace=True)
+
+
+_register()

@@ -1,5 +1,6 @@
 """One command, run: its job, or its jobs one after the other."""
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -15,6 +16,7 @@ from experiments.cli.table import show
 from experiments.results.folder import Busy
 from experiments.results.summary import Summary
 from experiments.run.ranks import rank
+from experiments.sweeps.gpus import keep_to_one
 from experiments.sweeps.jobs import Elsewhere
 from experiments.sweeps.settings import Settings
 from xformopt.recipes import Space
@@ -34,6 +36,7 @@ class Session(Runner):
         self.rerun: list[str] = []
         self.sweep = Settings()
         self.stopped: Path | None = None
+        self.process = os.getpid()
         self.ranges: Space = {}
         self.status = 0
 
@@ -53,8 +56,10 @@ class Session(Runner):
                 return None
             show(outcome, folder)
             return outcome.reached()
-        if self.stopped and self.stopped.exists():
-            return None
+        if self.stopped:
+            if self.stopped.exists():
+                return None
+            keep_to_one(self.stopped.parent, self.process)
         outcome = self._tried(cfg, folder, overrides, optim)
         if isinstance(outcome, Failure):
             self.report(outcome, f"job {hydra_cfg.job.num} ({' '.join(overrides)}): ")

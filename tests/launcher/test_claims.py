@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from experiments.results.claim import PREFIX, SILENCE, Taken, claimed, holder
+from experiments.results.folder import Busy, RunFolder, read_metrics
 from experiments.results.owner import this_process
+from experiments.results.summary import Summary
 
 ROOT = Path(__file__).parents[2]
 HOLDS = """
@@ -115,6 +117,21 @@ def test_one_that_is_half_written(tmp_path: Path, text: str):
         pass
     long_ago(path)
     assert holder(tmp_path) == ""
+
+
+def test_an_owner_that_was_frozen_notices(tmp_path: Path):
+    """It was silent for so long that another process took over: it may write no more."""
+    frozen = RunFolder(tmp_path)
+    with frozen.held():
+        frozen.append_metrics({"step": 0})
+        long_ago(claim_of(tmp_path, machine="another"))
+        with RunFolder(tmp_path).held():
+            refused = pytest.raises(Busy, match=f"a run is at work in it, process {os.getpid()}")
+            with refused:
+                frozen.append_metrics({"step": 1})
+            with pytest.raises(Busy, match="a run is at work in it"):
+                frozen.write_summary(Summary("finished"))
+    assert [line["step"] for line in read_metrics(tmp_path)] == [0]
 
 
 def test_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -194,7 +194,25 @@ class TestFailure:
         assert said in result.line
 
 
-def started(folder: Path, *words: str) -> subprocess.Popen[str]:
+DIES = """
+import os, signal
+from pathlib import Path
+from experiments import register
+from experiments.observers.contract import Observer
+
+@register.observer
+class dies(Observer):
+    def __init__(self, once: str) -> None:
+        self.once = Path(once)
+
+    def start(self, run) -> None:
+        if not self.once.exists():
+            self.once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def started(folder: Path, *words: str, path: Path = ROOT) -> subprocess.Popen[str]:
     """A launcher in a process group of its own."""
     return subprocess.Popen(
         [
@@ -210,7 +228,7 @@ def started(folder: Path, *words: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        env={**os.environ, "HYDRA_FULL_ERROR": "0"},
+        env={**os.environ, "HYDRA_FULL_ERROR": "0", "PYTHONPATH": str(path)},
     )
 
 
@@ -255,6 +273,26 @@ class TestProcesses:
         assert rows(tmp_path / "shared") == rows(tmp_path / "whole")
         process.communicate()
         whole.communicate()
+
+    def test_a_worker_that_dies_takes_others_with_it_once(self, tmp_path: Path):
+        """joblib gives up when a worker is killed; it is asked again, and all are finished."""
+        dies = tmp_path / "dying.py"
+        dies.write_text(DIES)
+        process = started(
+            tmp_path / "sweep",
+            *self.JOBS,
+            "seed=0",
+            f"trust=[{dies.stem}]",
+            "observers=[dies]",
+            f"observers.dies.once={tmp_path / 'died'}",
+            "hydra/launcher=joblib",
+            "sweep.retries=1",
+            path=tmp_path,
+        )
+        said, _ = process.communicate()
+        assert process.returncode == 0, said
+        assert "note: the launcher is asked again, after A worker process managed by" in said
+        assert [row["seeds"] for row in rows(tmp_path / "sweep")] == ["1/1", "1/1"]
 
     @pytest.mark.long
     @pytest.mark.timeout(900)

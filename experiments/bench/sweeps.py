@@ -1,0 +1,93 @@
+"""What sweeps cost: of many jobs that are done, and of jobs side by side."""
+
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+from experiments.bench.case import Case, Figure, Measured, ratio
+from experiments.bench.clock import Times
+from experiments.bench.process import python
+from experiments.cli.identity import schema
+from experiments.cli.store import fill_store
+from experiments.results.folder import CONFIG, RunFolder
+from experiments.results.metric import Metric
+from experiments.results.summary import Summary
+
+SIZES = {"few": 1_000, "many": 10_000}
+SEEDS = 10
+SWEEP = ("-m", "experiments", "-m", "task=himmelblau", "pictures=false", "sweep.resume=true")
+FIVE_SECONDS = ("task=digits", "model=mlp", "trainer.epochs=null", "trainer.steps=1200")
+JOBS = 16
+
+ENTRIES = {
+    "many": "python -m experiments -m … sweep.resume=true",
+    "joblib": "python -m experiments -m … hydra/launcher=joblib",
+}
+
+
+def cases() -> Iterator[Case]:
+    """Give a case for each; a round takes long, so that they make a fifth of them."""
+    done = [
+        Figure("many", "seconds for 10,000 jobs that are done", lambda s: s["many"], 60.0),
+        ratio("many", "few", "10,000 jobs that are done over 1,000", 10.0),
+    ]
+    yield Case("sweeps", "done", "", "", ENTRIES, done, _measured_done, cpu_only=True)
+    beside = [ratio("joblib", "one by one", f"{JOBS} jobs on two cores over one by one", 1 / 1.7)]
+    yield Case("sweeps", "joblib", "", "", ENTRIES, beside, _measured_beside, cpu_only=True)
+
+
+def _measured_done(rounds: int, _: object) -> Measured:
+    times: Times = {name: [] for name in SIZES}
+    with TemporaryDirectory() as root:
+        for name, count in SIZES.items():
+            fill(Path(root, name), count)
+        for _round in range(max(2, rounds // 5)):
+            for name, count in SIZES.items():
+                swept = (f"optim.lr_scale=range(1,{count // SEEDS + 1})", f"seed=range({SEEDS})")
+                command = [*SWEEP, *swept, f"hydra.sweep.dir={Path(root, name)}"]
+                times[name].append(_seconds(command, Path(root)))
+    return Measured(times, {})
+
+
+def fill(folder: Path, count: int) -> None:
+    """Write the results of as many jobs as a sweep that has finished leaves them."""
+    fill_store()
+    now = schema()
+    for scale, seed in product(range(1, count // SEEDS + 1), range(SEEDS)):
+        overrides = ("task=himmelblau", "pictures=False", f"optim.lr_scale={scale}", f"seed={seed}")
+        reached = {"step": 100, "distance": 1.0 / scale + seed / 1000}
+        run = RunFolder(folder / f"{scale:016x}" / str(seed))
+        (run.path / CONFIG).touch()
+        run.write_summary(
+            Summary(
+                "finished",
+                seed,
+                overrides,
+                f"{scale:016x}",
+                now,
+                "himmelblau",
+                Metric("distance"),
+                final=reached,
+                best=reached,
+            )
+        )
+
+
+def _measured_beside(rounds: int, _: object) -> Measured:
+    times: Times = {"one by one": [], "joblib": []}
+    with TemporaryDirectory() as root:
+        for _round in range(max(2, rounds // 5)):
+            for name in times:
+                engine = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+                command = ["-m", "experiments", "-m", *FIVE_SECONDS, f"seed=range({JOBS})"]
+                command += ["pictures=false", *(engine if name == "joblib" else [])]
+                times[name].append(_seconds(command, Path(root)))
+    return Measured(times, {})
+
+
+def _seconds(command: list[str], folder: Path) -> float:
+    start = perf_counter()
+    python(command, folder)
+    return perf_counter() - start
