@@ -12,6 +12,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 
 from experiments.cli.errors import REFUSALS, one_line
+from experiments.cli.optuna import optunas, prepare
 from experiments.cli.session import Session
 from experiments.cli.sweep import Sweep
 from experiments.results.claim import holder
@@ -40,7 +41,9 @@ def sharing(session: Session, sweeps: list[Sweep]) -> Iterator[None]:
         loader = given["hydra_context"].config_loader
         folder = Path(config.hydra.sweep.dir).absolute()
         sweep = Sweep(session, folder, lambda job: loader.load_sweep_config(config, [*job]))
-        _put_between(sweeper, sweep)
+        if own := optunas(sweeper):
+            prepare(own, sweep, config)
+        _put_between(own or sweeper, sweep)
         sweeps.append(sweep)
         return sweeper
 

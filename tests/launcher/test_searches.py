@@ -137,6 +137,40 @@ class TestTrials:
         assert said in result.line
 
 
+class TestOptuna:
+    WORDS = (
+        *TOY,
+        "hydra/sweeper=optuna",
+        "optim.lr_scale=tag(log,interval(0.01,100))",
+        "optim/inner=sgd,adam",
+        "hydra.sweeper.n_jobs=1",
+    )
+
+    @pytest.fixture(autouse=True)
+    def installed(self):
+        pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_goes_on_with_what_is_finished(self, cli: Any):
+        first = cli(*self.WORDS, "hydra.sweeper.n_trials=2")
+        assert first.status == 0, first.err
+        assert len(first.jobs) == 2
+        more = cli(*self.WORDS, "hydra.sweeper.n_trials=3", AGAIN, folder=first.folder)
+        assert more.status == 0, more.err
+        assert "note: the study begins with 2 finished runs" in more.out
+        assert len(more.jobs) == 3
+        best = min(job["final"]["distance"] for job in more.summaries)
+        found = OmegaConf.load(more.folder / "optimization_results.yaml")
+        assert OmegaConf.select(found, "best_value") == best
+
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize("word", ["sweep.trials=2", "sweep.list=[{seed: 1}]"])
+    def test_its_trials_are_its_own(self, cli: Any, word: str):
+        result = cli(*TOY, "hydra/sweeper=optuna", "optim/inner=sgd,adam", word)
+        assert result.status == 2
+        assert "`hydra/sweeper=basic` alone reads it" in result.line
+
+
 class TestCompare:
     """`python -m experiments.compare`."""
 
