@@ -65,18 +65,20 @@ def check_appended(optim: str, overrides: Iterable[str]) -> None:
             )
 
 
-def for_each_job(arguments: list[str]) -> list[str]:
+def for_each_job(arguments: list[str], listed: Iterable[str] = ()) -> list[str]:
     """Return the arguments so that what stands below a swept group is set in each job.
 
     Hydra would set it once, in the default option of that group, which may not have such a key:
     in `-m task=himmelblau,beale task.starts=16` the second becomes a sweep over a single value.
-    The flag comes first, since Hydra refuses it between overrides.
+    So it would below a group of jobs that are `listed`. The flag comes first, since Hydra refuses
+    it between overrides.
     """
     if not SWEEP & set(arguments):
         return arguments
     arguments = [argument for argument in arguments if argument not in SWEEP]
     parsed = {override.input_line: override for override in overrides_of(arguments)}
     swept = [o.key_or_group for o in parsed.values() if o.is_sweep_override()]
+    swept += [o.key_or_group for o in overrides_of(listed)]
     below = tuple(f"{key.replace('/', '.')}." for key in swept if key in groups())
     each = [
         f"{parsed[a].get_key_element()}=choice({parsed[a].get_value_string()})"

@@ -7,14 +7,19 @@ from typing import Any, NamedTuple
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ValueType
 
-from experiments.cli.command import overrides_of
+from experiments.cli.command import SWEEP, overrides_of, with_choices
 from experiments.cli.errors import failure
 from experiments.cli.launch import launched
+from experiments.cli.store import fill_store
 from experiments.cli.table import shown
+from experiments.cli.words import taken
 from experiments.results.comparison import Comparison, Entry, as_text
 from experiments.results.folder import replace, status_in
+from experiments.results.swept import settings
 from experiments.sweeps.jobs import Job
+from experiments.sweeps.listed import quoted
 from experiments.sweeps.protocol import (
     Case,
     Runs,
@@ -42,19 +47,28 @@ TUNING_SEED = 0
 
 
 class Command(NamedTuple):
-    """How contenders are compared; `given` is for each job, `swept` what tells jobs apart."""
+    """How contenders are compared.
+
+    `given` is for each job, `searched` for the trials, and `swept` tells jobs apart.
+    """
 
     folder: Path
     trials: int
     seeds: int
     target: float | None
     given: list[str]
+    searched: list[str]
     swept: list[str]
 
     @property
     def keys(self) -> list[str]:
         """Return the keys that are swept."""
-        return [line.partition("=")[0] for line in self.swept]
+        return [*settings(self.swept)]
+
+    @property
+    def set_for_all(self) -> list[str]:
+        """Return the keys that are the same in each job."""
+        return [*settings(self.given)]
 
 
 def compare(arguments: Sequence[str]) -> int:
@@ -67,9 +81,9 @@ def compare(arguments: Sequence[str]) -> int:
     except Exception as error:
         print(f"error: {failure(error).line}", file=sys.stderr)
         return 2
-    space = (f"sweep.trials={command.trials}", f"seed={TUNING_SEED}")
+    space = (f"sweep.trials={command.trials}", f"seed={TUNING_SEED}", *command.searched)
     status, sweep = launched(_part(command, "trials", *command.swept, *space))
-    if sweep is None:
+    if sweep is None or sweep.was_stopped:
         return status
     tuned = cases(sweep.runs(), command.keys)
     best = {case: job for case, runs in tuned.items() if (job := best_of(runs))}
@@ -90,38 +104,48 @@ def _command(arguments: Sequence[str]) -> Command:
     own = {a.partition("=")[0]: a for a in arguments if a.partition("=")[0] in WORDS}
     parser = OverridesParser.create()
     words: dict[str, Any] = WORDS | {k: parser.parse_override(a).value() for k, a in own.items()}
-    others = [a for a in arguments if a not in own.values() and a not in ("-m", "--multirun")]
     check_count("trials", words["trials"])
     check_count("seeds", words["seeds"])
     if not isinstance(words["target"], float | int | None):
         raise Refused("target", "a number, or left out", words["target"])
     if not isinstance(words["folder"], str):
         raise Refused("folder", "where the runs go", words["folder"], "`folder=DIR`")
-    swept = [str(one.input_line) for one in overrides_of(others) if one.is_sweep_override()]
-    if any(argument.startswith("seed=") for argument in others):
-        raise Refused("`seed`: trials have one, and `seeds=N` says how many the final runs have")
-    if all(is_of_problem(line.partition("=")[0]) for line in swept):
-        raise Refused("nothing is compared: name contenders, as `optim=sgd_momentum,lion`")
-    given = [argument for argument in others if argument not in swept]
     words["folder"] = Path(words["folder"])
-    return Command(**words, given=given, swept=swept)
+    others = [a for a in arguments if a not in own.values() and a not in SWEEP]
+    given, searched, swept = _sorted(others)
+    return Command(**words, given=given, searched=searched, swept=swept)
+
+
+def _sorted(others: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Return what is given for all jobs, what is searched, and what is swept."""
+    fill_store(taken(["-m", "sweep.trials=1", *others]).trusted)
+    for key in settings(others):
+        if key in ("seed", "sweep.trials", "sweep.list", "sweep.resume"):
+            way_out = "`trials=N`, `seeds=N`, and the command goes on by itself"
+            raise Refused(f"`{key}`: a comparison has its own; {way_out}")
+    searched = [a for a in others if a.startswith("sweep.sampler=")]
+    ours = [a for a in others if a.startswith(("trust=", "rerun=", "sweep.", "-"))]
+    plain = with_choices(a for a in others if a not in ours)
+    parsed = {str(one.input_line): one for one in overrides_of(plain) if one.is_sweep_override()}
+    intervals = [a for a, one in parsed.items() if one.value_type == ValueType.INTERVAL_SWEEP]
+    swept = [a for a in parsed if a not in intervals]
+    if all(map(is_of_problem, settings(swept))):
+        raise Refused("nothing is compared: name contenders, as `optim=sgd_momentum,lion`")
+    given = [a for a in (*ours, *plain) if a not in (*swept, *intervals, *searched)]
+    return given, [*searched, *intervals], swept
 
 
 def _part(command: Command, name: str, *more: str) -> list[str]:
     """Return the command line of a sweep that is a part of the comparison, and goes on."""
-    where = f"hydra.sweep.dir={command.folder / name}"
+    where = f"hydra.sweep.dir={quoted(str(command.folder / name))}"
     return ["-m", *command.given, *more, where, "sweep.resume=true"]
 
 
-def _keep(command: Command, best: Mapping[Case, Job]) -> Path:
-    """Write what was chosen of each case into a file, a list of jobs."""
+def _keep(command: Command, best: Mapping[Case, Job]) -> str:
+    """Write what was chosen of each case into a file, a list of jobs; return its name."""
     path = command.folder / "chosen.yaml"
-    replace(path, yaml.safe_dump([chosen(job, _given(command)) for job in best.values()]))
-    return path
-
-
-def _given(command: Command) -> list[str]:
-    return [line.lstrip("+").partition("=")[0] for line in command.given]
+    replace(path, yaml.safe_dump([chosen(job, command.set_for_all) for job in best.values()]))
+    return quoted(str(path))
 
 
 def _report(
@@ -146,15 +170,16 @@ def _report(
 
 
 def _entry(command: Command, case: Case, tuned: Runs, best: Job | None, final: Runs) -> Entry:
-    own = chosen(best, [*_given(command), *command.keys]) if best else {}
+    own = chosen(best, [*command.set_for_all, *command.keys]) if best else []
     reached = {}
     for folder in final.values():
         summary = status_in(folder) if folder else None
-        if folder and summary and summary.goal and command.target is not None:
+        if folder and summary and summary.status == "finished" and command.target is not None:
+            assert summary.goal is not None
             reached[summary.seed] = until(folder, summary.goal, command.target)
     return Entry(
         case.contender,
-        " ".join(f"{key}={value}" for key, value in own.items()),
+        " ".join(own),
         summaries(tuned),
         summaries(final),
         {seed: one for seed, one in reached.items() if one},

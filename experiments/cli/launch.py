@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import hydra
@@ -60,7 +61,7 @@ def launched(arguments: Sequence[str]) -> Launched:
         main = hydra.main(config_path=str(CONF), config_name=name, **main_options())(session.job)
         session.schema = schema()
         with ranked(others) as own, sharing(session, sweeps):
-            sys.argv[1:] = for_each_job(with_targets(own))
+            sys.argv[1:] = for_each_job(with_targets(own), chain.from_iterable(listed))
             main()
     except Exception as error:
         return Launched(session.report(failure(error)), None)

@@ -33,10 +33,12 @@ def prepare(own: Any, sweep: Sweep, config: DictConfig) -> None:
 
         def create_study(**given: Any) -> Any:
             study = make(**given)
-            done = _trials(own, sweep, arguments)
+            has_grid = isinstance(given["sampler"], optuna.samplers.GridSampler)
+            done = [] if has_grid else _trials(own, sweep, arguments)
+            known = [one.params for one in study.trials]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that it is experimental
-                study.add_trials(done)
+                study.add_trials([one for one in done if one.params not in known])
             own.n_trials = max(0, own.n_trials - len(done))
             if done:
                 print(f"note: the study begins with {len(done)} finished runs", flush=True)
@@ -58,12 +60,13 @@ def _trials(own: Any, sweep: Sweep, arguments: Sequence[str]) -> list[Any]:
 
     said = [*own._parse_sweeper_params_config(), *arguments]
     space, fixed = create_params_from_overrides(said)
+    set_here = settings([*sweep.session.rerun, *(f"{k}={v}" for k, v in fixed.items())])
     found = []
     for run in sweep.before.found.values():
         held = settings(run.overrides)
-        params = {key: _value(held[key], space[key]) for key in space if key in held}
-        is_same = all(str(held.get(key)) == str(value) for key, value in fixed.items())
-        if run.status == "finished" and is_same and _lies_in(params, space):
+        own_keys = {key: key.lstrip("+") for key in space}
+        params = {k: _value(held.pop(x), space[k]) for k, x in own_keys.items() if x in held}
+        if run.status == "finished" and held == set_here and _lies_in(params, space):
             found.append(create_trial(params=params, distributions=space, value=run.reached()))
     return found
 

@@ -63,7 +63,9 @@ class Runner:
             of = RunFolder(self.resumes) if self.resumes else folder if again else None
             if of is None:
                 folder.check_is_free()  # and again once it is held
-            elif done := self._done(of):
+            elif again:
+                _check_same(cfg, folder)
+            if of and (done := self._done(of)):
                 return done
             with folder.held():
                 if of is None or (again and not found(path)):
@@ -149,6 +151,8 @@ class Runner:
             if found(folder.path):
                 self._say((f"`resume={shown(folder.path)}` goes on from the last checkpoint",))
             raise
+        except Busy:
+            raise
         except Exception as error:
             return explained(error)
         self._say(summary.notes)
@@ -171,3 +175,11 @@ class Runner:
             if line not in self.said:
                 self.said.add(line)
                 print(f"note: {line}", flush=True)
+
+
+def _check_same(cfg: DictConfig, folder: RunFolder) -> None:
+    """Refuse a folder that holds another job."""
+    before = folder.summary()
+    if before.identity and (before.identity, before.seed) != (identity_of(cfg), cfg.get("seed")):
+        says = f"`{folder.path}` holds another job: `hydra.sweep.subdir` must tell jobs apart"
+        raise Refused(says)

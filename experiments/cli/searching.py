@@ -1,5 +1,6 @@
 """What is searched: the ranges of the command line, or the space of the chosen optimizer."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from hydra.core.override_parser.types import IntervalSweep, Override, ValueType
@@ -42,9 +43,12 @@ def space_of(cfg: DictConfig, fixed: Iterable[str]) -> Space:
 def _range(override: Override) -> Range:
     interval = override.value()
     assert isinstance(interval, IntervalSweep)
-    low, high = float(interval.start or 0.0), float(interval.end or 0.0)
+    low, high = interval.start or 0.0, interval.end or 0.0
     by_factors = "log" in interval.tags
     if not low < high or (by_factors and low <= 0):
         rule = "an interval from low to high" + (", above 0 for `log`" if by_factors else "")
         raise Refused(override.get_key_element(), rule, override.get_value_string())
+    said = re.findall(r"[-+.\d]\S*?(?=[,)])", override.get_value_string())
+    if all(number.lstrip("-+").isdigit() for number in said):
+        return Range(int(low), int(high), by_factors)
     return Range(low, high, by_factors)

@@ -1,6 +1,7 @@
 """A sweep from its start to its leaderboard: what is to run, what is done, what came of it."""
 
 from collections.abc import Iterable, Sequence
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,7 +16,7 @@ from experiments.results.folder import read_config, replace
 from experiments.results.identity import APART
 from experiments.results.leaderboard import as_csv, as_markdown, leaderboard, remarks
 from experiments.results.summary import Summary
-from experiments.results.swept import flattened, settings, swept
+from experiments.results.swept import flattened, settings
 from experiments.sweeps.jobs import Job, Runs, failures, progress
 from experiments.sweeps.points import points
 from xformopt.recipes import Space
@@ -37,6 +38,8 @@ class Sweep:
         self.session, self.folder, self.compose = session, folder, compose
         self.jobs, self.before = dict[Job, Path | None](), Runs(folder)
         self.spaces: dict[Job, Space] = {}
+        self.alike: dict[frozenset[str], Job] = {}
+        self.was_stopped = False
         self.session.stopped = folder / f".stopped.{uuid4().hex}"
         if self.before.found and not session.sweep.resume:
             raise Refused(
@@ -71,6 +74,7 @@ class Sweep:
 
     def end(self) -> None:
         """Print and save the table of what was reached."""
+        self.was_stopped = self.is_stopped()
         if self.session.stopped:
             self.session.stopped.unlink(missing_ok=True)
         runs, jobs = Runs(self.folder), {self._named(job): path for job, path in self.jobs.items()}
@@ -109,21 +113,22 @@ class Sweep:
             own = self.session.ranges or space_of(self.compose(base), settings(base))
             self.spaces[named] = own
         found = points(self.spaces[named], how.trials, how.sampler)
-        return [(*base, *(f"{k}={x:g}" for k, x in one.items())) for one in found]
+        return [(*base, *(f"{k}={x}" for k, x in one.items())) for one in found]
 
     def _named(self, job: Job) -> Job:
         return (*self.session.rerun, *job)
 
     def _check(self, jobs: list[Job]) -> None:
         """Refuse to sweep over what tells no jobs apart, and results of other configs."""
-        apart = {*APART} - {"seed"}
-        for key in dict.fromkeys(key for one in swept(jobs) for key in one):
-            if key.partition(".")[0].partition("/")[0] in apart:
-                rule = "a sweep over it makes the same job again, which it does not change"
-                raise Refused(f"`{key}`: {rule}")
         for job in jobs:
+            alike = self.alike.setdefault(frozenset(filterfalse(_is_apart, job)), job)
+            for one in sorted({*job} ^ {*alike}):
+                rule = "a sweep over it makes the same job again, which it does not change"
+                raise Refused(f"`{one.partition('=')[0]}`: {rule}")
             path = self.before.of(self._named(job))
-            if path and self.before.found[path].schema != self.session.schema:
+            before = self.before.found[path] if path else None
+            is_done = before is not None and before.status == "finished"
+            if path and before and is_done and before.schema != self.session.schema:
                 self._check_is_same(self.compose(job), path)
 
     def _check_is_same(self, cfg: DictConfig, path: Path) -> None:
@@ -137,6 +142,12 @@ class Sweep:
             f"`{shown(path)}` was made by another version of the configs: "
             f"{first([*differ, *others], 3)}; another folder: `hydra.sweep.dir=…`"
         )
+
+
+def _is_apart(override: str) -> bool:
+    """Return whether what is set tells no jobs apart."""
+    key = override.lstrip("+").partition("=")[0]
+    return key.partition(".")[0].partition("/")[0] in {*APART} - {"seed"}
 
 
 def _text(value: Any) -> str:

@@ -142,8 +142,8 @@ def save_traceback(folder: Path, error: BaseException, name: str = TRACEBACK) ->
 
 
 def replace(path: Path, text: str) -> None:
-    """Write a file aside, and put it into its place in one move."""
-    with aside(path) as unfinished:
+    """Write a file aside, as no other process does, and put it into its place in one move."""
+    with aside(path, f".{os.getpid()}.part") as unfinished:
         unfinished.write_text(text)
 
 
@@ -157,9 +157,9 @@ def synced(path: Path) -> None:
 
 
 @contextmanager
-def aside(path: Path) -> Iterator[Path]:
+def aside(path: Path, end: str = ".part") -> Iterator[Path]:
     """Give the file or folder to write, put into its place in one move when it is whole."""
-    unfinished = path.with_name(f"{path.name}.part")
+    unfinished = path.with_name(f"{path.name}{end}")
     yield unfinished
     for file in [unfinished] if unfinished.is_file() else unfinished.iterdir():
         file.chmod(READABLE)

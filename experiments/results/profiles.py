@@ -19,10 +19,7 @@ def ratios(times: Times) -> dict[str, list[float]]:
     {'a': [1.0, 1.0], 'b': [2.0, inf]}
     """
     best = [min(held) for held in zip(*times.values(), strict=True)]
-    return {
-        name: [t / least if least < inf else inf for t, least in zip(held, best, strict=True)]
-        for name, held in times.items()
-    }
+    return {n: [_over(*one) for one in zip(held, best, strict=True)] for n, held in times.items()}
 
 
 def profile(ratios: Sequence[float], factors: Sequence[float]) -> list[float]:
@@ -51,3 +48,9 @@ def score(ratios: Sequence[float], most: float = MOST) -> float:
     Source: Dahl et al. 2023, Benchmarking neural network training algorithms, arXiv:2306.07179.
     """
     return float(np.mean([(most - min(max(r, 1.0), most)) / (most - 1) for r in ratios]))
+
+
+def _over(time: float, least: float) -> float:
+    if time == inf or not least:
+        return inf if time > least or least == inf else 1.0
+    return time / least

@@ -108,11 +108,9 @@ def detectable(figures: Figures) -> float:
 
 
 def _p(values: np.ndarray) -> float:
-    """Return the p-value of a mean of 0; differences that are all the same are no chance."""
-    if len(values) < 2:
-        return 1.0
+    """Return the p-value of a mean of 0; that of the signs where all values are the same."""
     if isclose(float(np.ptp(values)), 0.0, abs_tol=1e-12):
-        return 1.0 if isclose(float(values[0]), 0.0, abs_tol=1e-12) else 0.0
+        return 1.0 if isclose(float(values[0]), 0.0, abs_tol=1e-12) else 2.0 ** (1 - len(values))
     test: Any = stats.ttest_1samp(values, 0.0)
     return float(test.pvalue)
 

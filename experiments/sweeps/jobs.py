@@ -28,7 +28,8 @@ class Runs:
         self.folder = folder
         paths = sorted(path.parent for path in folder.rglob(NAME))
         self.found = {path: status_in(path) for path in paths}
-        self.by_job = {frozenset(one.overrides): path for path, one in self.found.items()}
+        ranked = sorted(self.found, key=lambda path: self.found[path].status == "finished")
+        self.by_job = {frozenset(self.found[path].overrides): path for path in ranked}
 
     def of(self, job: Iterable[str]) -> Path | None:
         """Return the folder of a job, in whichever order its settings were given."""

@@ -1,5 +1,6 @@
 """Jobs that are listed one by one, in place of all combinations."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,32 @@ def listed(said: Any) -> list[tuple[str, ...]]:
     [('optim=lion', 'optim.lr_scale=0.3'), ('optim=muon',)]
     """
     found = _read(said) if isinstance(said, str) else said
-    if not (isinstance(found, list) and found and all(isinstance(x, Mapping) and x for x in found)):
+    if not (isinstance(found, list) and found and all(map(_is_job, found))):
         raise Refused("sweep.list", "a list of settings, a mapping a job", found, WAY_OUT)
-    return [tuple(f"{key}={_text(value)}" for key, value in one.items()) for one in found]
+    return [
+        tuple(f"{key}={_text(value)}" for key, value in one.items())
+        if isinstance(one, Mapping)
+        else tuple(one)
+        for one in found
+    ]
+
+
+def quoted(text: str) -> str:
+    """Return a text as Hydra reads it as one.
+
+    >>> quoted("lion"), quoted("/data/a,b")
+    ('lion', "'/data/a,b'")
+    """
+    if re.fullmatch(r"[\w./:+@%-]+", text):
+        return text
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _is_job(one: Any) -> bool:
+    """Return whether this is a mapping, or a list of words of a command line."""
+    if isinstance(one, list):
+        return bool(one) and all(isinstance(word, str) and "=" in word for word in one)
+    return isinstance(one, Mapping) and bool(one)
 
 
 def _read(file: str) -> Any:
@@ -41,4 +65,4 @@ def _text(value: Any) -> str:
         return "{" + ",".join(f"{k}:{_text(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(_text, value)) + "]"
-    return str(value)
+    return quoted(value) if isinstance(value, str) else str(value)

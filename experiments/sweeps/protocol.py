@@ -1,6 +1,6 @@
 """A fair comparison: whose run is whose, which trial is chosen, and when a target was reached."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ def is_of_problem(key: str) -> bool:
     return key.partition(".")[0].partition("/")[0] in PROBLEMS
 
 
-def cases(runs: Runs, swept: Iterable[str]) -> dict[Case, Runs]:
+def cases(runs: Runs, swept: Sequence[str]) -> dict[Case, Runs]:
     """Return the runs of each case, by the keys that are swept.
 
     >>> [*cases({("task=digits", "optim=lion", "seed=1"): None}, ["task", "optim"])]
@@ -42,7 +42,8 @@ def cases(runs: Runs, swept: Iterable[str]) -> dict[Case, Runs]:
     """
     found: dict[Case, Runs] = {}
     for job, folder in runs.items():
-        own = {key: value for key, value in settings(job).items() if key in {*swept}}
+        held = settings(job)
+        own = {key: held[key] for key in swept if key in held}
         problem = " ".join(f"{k}={v}" for k, v in own.items() if is_of_problem(k))
         said = (v if k == "optim" else f"{k}={v}" for k, v in own.items() if not is_of_problem(k))
         found.setdefault(Case(problem, " ".join(said)), {})[job] = folder
@@ -80,6 +81,10 @@ def _reached(runs: Runs) -> Iterator[tuple[Job, Metric, float]]:
                 yield job, summary.goal, value
 
 
-def chosen(job: Job, apart: Sequence[str]) -> dict[str, str]:
-    """Return what a trial sets, beside some keys and the seed."""
-    return {k: v for k, v in settings(job).items() if k != "seed" and k not in apart}
+def chosen(job: Job, apart: Sequence[str]) -> list[str]:
+    """Return what a trial sets, beside some keys and the seed, as a command line does.
+
+    >>> chosen(("task=digits", "+optim/transforms=sign", "optim.lr_scale=3", "seed=0"), ["task"])
+    ['+optim/transforms=sign', 'optim.lr_scale=3']
+    """
+    return [one for one in job if not settings([one]).keys() & {"seed", *apart}]

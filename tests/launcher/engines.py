@@ -68,6 +68,8 @@ def slurm(folder: Path) -> Iterator[dict[str, str]]:
         yield there
     finally:
         _said(["scancel", "-u", "root"], there)
+        while _said(["squeue", "-h"], there):
+            time.sleep(0.2)
         for name in ("slurmd.pid", "slurmctld.pid", "munge.pid-file"):
             if (folder / name).exists():
                 os.kill(int((folder / name).read_text()), 15)

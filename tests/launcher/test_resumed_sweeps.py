@@ -138,6 +138,22 @@ class TestResume:
         assert cli(*TOY, "seed=0", AGAIN, folder=first.folder).status == 0
         assert inodes(first.folder) == before
 
+    def test_a_folder_of_another_job(self, cli: Any):
+        result = cli(*TOY, "seed=0,1", "hydra.sweep.subdir=job")
+        assert result.status == 1
+        assert "holds another job: `hydra.sweep.subdir` must tell jobs apart" in result.err
+
+    def test_a_failed_one_of_other_configs_is_no_hindrance(self, cli: Any):
+        failed = cli(*TOY, "trainer.eval_every=-1", "seed=0")
+        assert failed.status == 1
+        (summary,) = failed.folder.glob("*/*/summary.json")
+        held = json.loads(summary.read_text())
+        overrides = [one for one in held["overrides"] if "eval_every" not in one]
+        held |= {"overrides": overrides, "schema": "older"}
+        summary.write_text(json.dumps(held))
+        again = cli(*TOY, "seed=0", AGAIN, folder=failed.folder)
+        assert again.status == 0, again.err
+
     @pytest.mark.parametrize("key", ["device=cpu,auto", "pictures=true,false"])
     def test_what_tells_no_jobs_apart(self, cli: Any, key: str):
         result = cli(*TOY, key)

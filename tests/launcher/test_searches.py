@@ -109,6 +109,11 @@ class TestTrials:
         assert len({*found}) == 3
         assert all(0.01 <= x <= 100 for x in found)
 
+    def test_of_whole_numbers(self, cli: Any):
+        result = cli(*TOY, "task.dim=interval(2,9)", "task=rastrigin", "sweep.trials=4")
+        assert result.status == 0, result.err
+        assert all(isinstance(one[0], int) for one in set_in(result, "task.dim"))
+
     def test_wider(self, cli: Any):
         first = cli(*TOY, "optim=lion", "sweep.trials=2")
         more = cli(*TOY, "optim=lion", "sweep.trials=4", AGAIN, folder=first.folder)
@@ -218,8 +223,8 @@ class TestCompare:
             for name in held
         }
         for job in yaml.safe_load((tmp_path / "study/chosen.yaml").read_text()):
-            chosen = {f"{key}={value}" for key, value in job.items()}
-            assert chosen <= set(best[job["optim"]]["overrides"])
+            (name,) = (name for name in held if f"optim={name}" in job)
+            assert {*job} <= set(best[name]["overrides"])
         status, _, err = compare(*words, "trials=3", "seeds=4")
         assert status == 0, err
         assert len([*(tmp_path / "study/final").glob("*/*/summary.json")]) == 8
@@ -229,12 +234,38 @@ class TestCompare:
         found = sorted((folder / "study/trials").glob("*/*/summary.json"))
         return [json.loads(path.read_text()) for path in found]
 
-    def test_one_that_fails_is_shown(self, compare: Any):
-        words = ("optim.inner=sparseadam,sgd", "trials=1", "seeds=2")
-        status, out, _ = compare(*words)
-        assert status == 1
-        assert "| optim/inner=sparseadam |" in out
-        assert "| 0/1 " in out
+    def test_one_that_fails_is_shown(self, compare: Any, tmp_path: Path):
+        words = ("optim.inner=sparseadam,sgd", "trials=1", "seeds=2", "eval.subset=50")
+        status, _, err = compare(*words, "eval.attacks=[fgsm]", "eval.epsilon=0.1")
+        assert status == 1, err
+        report = (tmp_path / "study/comparison.md").read_text()
+        assert "| optim/inner=sparseadam |" in report
+        assert "| optim/inner=sgd        |" in report
+        assert "| 0/1 " in report
+
+    def test_each_problem_has_its_report(self, compare: Any, tmp_path: Path):
+        """Whatever the order of keys, what is appended, and how it is searched."""
+        words = ("schedule=constant,cosine", "optim=lion", "data.valid=0.1,0.2")
+        appended = (
+            "+optim/transforms=clip_norm,soft_clip",
+            "optim.lr_scale=tag(log,interval(1,9))",
+        )
+        status, _, err = compare(*words, *appended, "trials=2", "seeds=2", "sweep.sampler=random")
+        assert status == 0, err
+        report = (tmp_path / "study/comparison.md").read_text()
+        for valid in (0.1, 0.2):
+            own = report.partition(f"## data.valid={valid}\n")[2].partition("## ")[0]
+            for contender in ("schedule=constant", "schedule=cosine"):
+                for link in ("clip_norm", "soft_clip"):
+                    assert f"| {contender} optim/transforms={link}" in own
+            assert own.count("| 2/2    | 2/2   | 0 ") == 4
+        assert len(self.trials(tmp_path)) == 16
+
+    def test_what_stands_below_a_group_that_is_listed(self, cli: Any):
+        listed = "sweep.list=[{task: himmelblau}, {task: beale}]"
+        result = cli("-m", listed, "task.starts=3", "trainer.steps=2")
+        assert result.status == 0, result.err
+        assert set_in(result, "task.starts") == [(3,), (3,)]
 
     @pytest.mark.parametrize(
         ("words", "said"),
@@ -242,7 +273,11 @@ class TestCompare:
             (["optim=lion"], "nothing is compared: name contenders, as `optim=sgd_momentum,lion`"),
             (["optim=lion,muon", "seeds=0"], "`seeds` must be an int >= 1, got 0"),
             (["optim=lion,muon", "target=high"], "`target` must be a number, or left out"),
-            (["optim=lion,muon", "seed=1"], "`seed`: trials have one, and `seeds=N` says how many"),
+            (
+                ["optim=lion,muon", "seed=1"],
+                "`seed`: a comparison has its own; `trials=N`, `seeds=N`",
+            ),
+            (["optim=lion,muon", "sweep.trials=3"], "`sweep.trials`: a comparison has its own"),
             (["optim=lion,muon", "optim.foo=1"], "optim.foo"),
         ],
     )

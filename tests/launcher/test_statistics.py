@@ -39,6 +39,11 @@ def test_equal_figures_are_no_difference():
     assert (one.p, one.mean, one.is_seen) == (1.0, 0.0, False)
 
 
+def test_the_same_difference_for_each_seed_may_be_chance():
+    assert not differences({"a": [0.75, 0.75], "b": [0.5, 0.5]})[0].is_seen
+    assert differences({"a": [0.75] * 6, "b": [0.5] * 6})[0].p == pytest.approx(2**-5)
+
+
 @pytest.mark.parametrize("seeds", SEEDS)
 def test_twice_what_can_be_detected_is_found(seeds: int):
     """A truth that is planned by what one study says can be detected."""
@@ -112,4 +117,5 @@ def test_the_score_is_the_area_below_the_profile(held: list[float]):
 
 
 def test_a_problem_that_nobody_solved():
+    assert ratios({"a": [0.0, 0.0], "b": [0.0, 3.0]}) == {"a": [1.0, 1.0], "b": [1.0, inf]}
     assert ratios({"a": [inf, 2.0], "b": [inf, 4.0]}) == {"a": [inf, 1.0], "b": [inf, 2.0]}

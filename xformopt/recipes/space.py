@@ -14,14 +14,17 @@ class Range(NamedTuple):
     def at(self, share: float) -> float:
         """Return the number at a share of the way, in four digits.
 
-        >>> Range(0.01, 100.0).at(0.5), Range(0.0, 0.9, log=False).at(0.5)
-        (1.0, 0.45)
+        Between whole numbers it is one.
+
+        >>> Range(0.01, 100.0).at(0.5), Range(0.0, 0.9, log=False).at(0.5), Range(1, 100).at(0.4)
+        (1.0, 0.45, 6)
         """
         if self.log:
             found = exp(log(self.low) + share * (log(self.high) - log(self.low)))
         else:
             found = self.low + share * (self.high - self.low)
-        return float(f"{found:.4g}")
+        is_whole = isinstance(self.low, int) and isinstance(self.high, int)
+        return round(found) if is_whole else float(f"{found:.4g}")
 
     def __str__(self) -> str:
         """Show the ends."""
