@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from time import perf_counter
 
 from experiments.results.environment import ROOT
 
@@ -20,3 +21,10 @@ def python(arguments: list[str], folder: Path) -> str:
         check=True,
     )
     return done.stdout
+
+
+def seconds(folder: Path, arguments: list[str]) -> float:
+    """Run Python in a folder; return how long that took."""
+    start = perf_counter()
+    python(arguments, folder)
+    return perf_counter() - start

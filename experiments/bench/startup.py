@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
 
 from experiments.bench.case import Case, Measured, ratio
 from experiments.bench.clock import Times
-from experiments.bench.process import python
+from experiments.bench.process import seconds
 
 HYDRA_PROGRAM = """
 import hydra, torch
@@ -61,25 +60,19 @@ def time_starts(rounds: int) -> Times:
 def _programs(folder: Path) -> dict[str, Callable[[], float]]:
     for name, body in (("bare", "torch.zeros(1)"), ("step", STEP)):
         (folder / f"{name}.py").write_text(HYDRA_PROGRAM.format(body=body))
-    seconds = partial(_seconds, folder)
+    timed = partial(seconds, folder)
     toy_job = [*TOY, "-m", "trainer.steps=100", "pictures=false"]
     return {
-        "torch": partial(seconds, ["-c", "import torch"]),
-        "xformopt": partial(seconds, ["-c", "import torch, xformopt"]),
-        "bare": partial(seconds, ["bare.py"]),
-        "step": partial(seconds, ["step.py"]),
-        "toy": partial(seconds, [*TOY, "trainer.steps=1"]),
-        "bare job": lambda: _per_job(seconds, ["bare.py", "-m"], "+x"),
-        "toy job": lambda: _per_job(seconds, toy_job, "seed"),
+        "torch": partial(timed, ["-c", "import torch"]),
+        "xformopt": partial(timed, ["-c", "import torch, xformopt"]),
+        "bare": partial(timed, ["bare.py"]),
+        "step": partial(timed, ["step.py"]),
+        "toy": partial(timed, [*TOY, "trainer.steps=1"]),
+        "bare job": lambda: _per_job(timed, ["bare.py", "-m"], "+x"),
+        "toy job": lambda: _per_job(timed, toy_job, "seed"),
     }
 
 
-def _per_job(seconds: Callable[[list[str]], float], command: list[str], key: str) -> float:
-    few, many = (seconds([*command, f"{key}=range({count})"]) for count in (FEW, MANY))
+def _per_job(timed: Callable[[list[str]], float], command: list[str], key: str) -> float:
+    few, many = (timed([*command, f"{key}=range({count})"]) for count in (FEW, MANY))
     return (many - few) / (MANY - FEW)
-
-
-def _seconds(folder: Path, arguments: list[str]) -> float:
-    start = perf_counter()
-    python(arguments, folder)
-    return perf_counter() - start

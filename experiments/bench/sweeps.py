@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
 
 from experiments.bench.case import Case, Figure, Measured, ratio
 from experiments.bench.clock import Times
-from experiments.bench.process import python
+from experiments.bench.process import seconds
 from experiments.cli.identity import schema
 from experiments.cli.store import fill_store
 from experiments.results.folder import CONFIG, RunFolder
@@ -47,7 +46,7 @@ def _measured_done(rounds: int, _: object) -> Measured:
             for name, count in SIZES.items():
                 swept = (f"optim.lr_scale=range(1,{count // SEEDS + 1})", f"seed=range({SEEDS})")
                 command = [*SWEEP, *swept, f"hydra.sweep.dir={Path(root, name)}"]
-                times[name].append(_seconds(command, Path(root)))
+                times[name].append(seconds(Path(root), command))
     return Measured(times, {})
 
 
@@ -83,11 +82,5 @@ def _measured_beside(rounds: int, _: object) -> Measured:
                 engine = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
                 command = ["-m", "experiments", "-m", *FIVE_SECONDS, f"seed=range({JOBS})"]
                 command += ["pictures=false", *(engine if name == "joblib" else [])]
-                times[name].append(_seconds(command, Path(root)))
+                times[name].append(seconds(Path(root), command))
     return Measured(times, {})
-
-
-def _seconds(command: list[str], folder: Path) -> float:
-    start = perf_counter()
-    python(command, folder)
-    return perf_counter() - start

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ValueType
 
 from experiments.cli.command import SWEEP, overrides_of, with_choices
-from experiments.cli.errors import failure
+from experiments.cli.errors import reported
 from experiments.cli.launch import launched
+from experiments.cli.searching import without_ranges
 from experiments.cli.store import fill_store
 from experiments.cli.table import shown
 from experiments.cli.words import taken
@@ -79,13 +79,12 @@ def compare(arguments: Sequence[str]) -> int:
     try:
         command = _command(arguments)
     except Exception as error:
-        print(f"error: {failure(error).line}", file=sys.stderr)
-        return 2
+        return reported(error)
     space = (f"sweep.trials={command.trials}", f"seed={TUNING_SEED}", *command.searched)
     status, sweep = launched(_part(command, "trials", *command.swept, *space))
     if sweep is None or sweep.was_stopped:
         return status
-    tuned = cases(sweep.runs(), command.keys)
+    tuned = cases(sweep.runs, command.keys)
     best = {case: job for case, runs in tuned.items() if (job := best_of(runs))}
     if not best:
         print("error: no trial of any contender was finished", file=sys.stderr)
@@ -96,7 +95,7 @@ def compare(arguments: Sequence[str]) -> int:
     )
     if final is None:
         return final_status
-    _report(command, tuned, best, cases(final.runs(), command.keys))
+    _report(command, tuned, best, cases(final.runs, command.keys))
     return max(status, final_status)
 
 
@@ -126,9 +125,9 @@ def _sorted(others: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     searched = [a for a in others if a.startswith("sweep.sampler=")]
     ours = [a for a in others if a.startswith(("trust=", "rerun=", "sweep.", "-"))]
     plain = with_choices(a for a in others if a not in ours)
-    parsed = {str(one.input_line): one for one in overrides_of(plain) if one.is_sweep_override()}
-    intervals = [a for a, one in parsed.items() if one.value_type == ValueType.INTERVAL_SWEEP]
-    swept = [a for a in parsed if a not in intervals]
+    left, _ = without_ranges(plain)
+    intervals = [a for a in plain if a not in left]
+    swept = [str(one.input_line) for one in overrides_of(left) if one.is_sweep_override()]
     if all(map(is_of_problem, settings(swept))):
         raise Refused("nothing is compared: name contenders, as `optim=sgd_momentum,lion`")
     given = [a for a in (*ours, *plain) if a not in (*swept, *intervals, *searched)]

@@ -1,5 +1,6 @@
 """Whose fault an error is, and the one clear line that says so."""
 
+import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,13 @@ def failure(
     where = save_traceback(folder, cause or error) if folder else None
     said = f"see {where}" if where else f"{_line_of(cause or error)}; HYDRA_FULL_ERROR=1 shows all"
     return Failure(error, f"{type(cause or error).__name__}: {one_line(error)}", FAILED_RUN, said)
+
+
+def reported(error: Exception, where: str = "") -> int:
+    """Print what is said of an error; return the exit status."""
+    failed = failure(error)
+    print(f"error: {where}{failed.line}", file=sys.stderr)
+    return failed.status
 
 
 def one_line(error: BaseException) -> str:

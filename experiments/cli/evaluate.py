@@ -1,6 +1,5 @@
 """`python -m experiments.evaluate`: attacks and corruptions of the weights of finished runs."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from hydra_zen import instantiate
 from omegaconf import DictConfig
 
 from experiments.cli.command import check_command, with_choices
-from experiments.cli.errors import failure
+from experiments.cli.errors import reported
 from experiments.cli.groups import CONF
 from experiments.cli.launch import main_options
 from experiments.cli.rerun import saved_config
@@ -51,13 +50,13 @@ def evaluate(arguments: Sequence[str]) -> int:
     try:
         command = _command(arguments)
     except Exception as error:
-        return _report(error)
+        return reported(error)
     status, judged = 0, dict[Path, list[Evaluation]]()
     for folder in command.folders:
         try:
             judged[folder] = _judge(folder, command)
         except Exception as error:
-            status = max(status, _report(error, f"{shown(folder)}: "))
+            status = max(status, reported(error, f"{shown(folder)}: "))
     if judged:
         print(table_of(judged))
     return status
@@ -133,9 +132,3 @@ def _line(one: Evaluation) -> str:
     level = "" if one.kind == "clean" else f" {one.level:.4g}"
     metrics = "  ".join(f"{name} {value:.4g}" for name, value in one.metrics.items())
     return f"{weights}  {one.name}{level}  {metrics}  {one.seconds:.1f} s"
-
-
-def _report(error: Exception, where: str = "") -> int:
-    failed = failure(error)
-    print(f"error: {where}{failed.line}", file=sys.stderr)
-    return failed.status

@@ -68,9 +68,13 @@ class Runner:
             if of and (done := self._done(of)):
                 return done
             with folder.held():
+                if of is None:
+                    folder.check_is_free()
+                elif done := self._done(of):
+                    return done
                 if of is None or (again and not found(path)):
-                    return self._begun(cfg, folder, overrides, optim, again=again)
-                return self._done(of) or self._resumed(cfg, folder, of)
+                    return self._begun(cfg, folder, overrides, optim)
+                return self._resumed(cfg, folder, of)
         except Refused as error:
             if again and isinstance(error, Busy):
                 raise
@@ -86,19 +90,9 @@ class Runner:
         return before
 
     def _begun(
-        self,
-        cfg: DictConfig,
-        folder: RunFolder,
-        overrides: tuple[str, ...],
-        optim: str | None,
-        *,
-        again: bool,
+        self, cfg: DictConfig, folder: RunFolder, overrides: tuple[str, ...], optim: str | None
     ) -> Summary | Failure:
         """Run what begins."""
-        if done := again and self._done(folder):
-            return done
-        if not again:
-            folder.check_is_free()
         summary = Summary("running", cfg.get("seed"), overrides, schema=self.schema)
         try:
             summary = replace(summary, identity=identity_of(cfg))
@@ -117,11 +111,7 @@ class Runner:
         """Run what is left of a run, from its last checkpoint on; `of` is its folder."""
         before, checkpoint = of.summary(), found(of.path)
         said = f"the run goes on from {checkpoint.name if checkpoint else 'its beginning'}"
-        summary = replace(
-            Summary("running", cfg.seed, before.overrides),
-            identity=before.identity,
-            schema=before.schema,
-        )
+        summary = Summary("running", cfg.seed, before.overrides, before.identity, before.schema)
         try:
             parts = self._build(cfg, before.overrides)
             if not parts.trainer.is_resumable:

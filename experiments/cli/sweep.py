@@ -16,7 +16,7 @@ from experiments.results.folder import read_config, replace
 from experiments.results.identity import APART
 from experiments.results.leaderboard import as_csv, as_markdown, leaderboard, remarks
 from experiments.results.summary import Summary
-from experiments.results.swept import flattened, settings
+from experiments.results.swept import flattened, part_of, settings, without_seed
 from experiments.sweeps.jobs import Job, Runs, failures, progress
 from experiments.sweeps.points import points
 from xformopt.recipes import Space
@@ -27,7 +27,8 @@ from xformopt.text import first
 class Sweep:
     """The jobs that Hydra's sweeper asks for, beside the runs that stand in the folder.
 
-    `jobs` says where each has run, as soon as that is known.
+    `jobs` says where each has run, as soon as that is known, and `runs` so at the end, where None
+    is of one that has not begun.
     """
 
     def __init__(self, session: Session, folder: Path, compose: Any) -> None:
@@ -39,6 +40,7 @@ class Sweep:
         self.jobs, self.before = dict[Job, Path | None](), Runs(folder)
         self.spaces: dict[Job, Space] = {}
         self.alike: dict[frozenset[str], Job] = {}
+        self.runs: dict[Job, Path | None] = {}
         self.was_stopped = False
         self.session.stopped = folder / f".stopped.{uuid4().hex}"
         if self.before.found and not session.sweep.resume:
@@ -63,33 +65,27 @@ class Sweep:
 
     def done(self, job: Job) -> Summary | None:
         """Return what a job has reached that was finished before this sweep began."""
-        path = self.before.of(self._named(job))
-        found = self.before.found[path] if path else None
-        return found if found and found.status == "finished" else None
-
-    def runs(self) -> dict[Job, Path | None]:
-        """Return the folder of each job of the command; None of one that has not begun."""
-        runs = Runs(self.folder)
-        return {job: path or runs.of(self._named(job)) for job, path in self.jobs.items()}
+        path = self._finished(job)
+        return self.before.found[path] if path else None
 
     def end(self) -> None:
         """Print and save the table of what was reached."""
         self.was_stopped = self.is_stopped()
         if self.session.stopped:
             self.session.stopped.unlink(missing_ok=True)
-        runs, jobs = Runs(self.folder), {self._named(job): path for job, path in self.jobs.items()}
-        paths = dict.fromkeys(path or runs.of(job) or job for job, path in jobs.items())
-        reached = [runs.found.get(path) if isinstance(path, Path) else None for path in paths]
+        after = Runs(self.folder)
+        summaries = [*after.found.values()]
+        self.runs = {job: path or after.of(self._named(job)) for job, path in self.jobs.items()}
+        began = dict.fromkeys(path for path in self.runs.values() if path)
+        reached = [after.found.get(path) for path in began]
+        reached += [None for path in self.runs.values() if not path]
         said = [progress(reached)]
-        if runs.found:
-            rows = leaderboard([*runs.found.values()], jobs)
-            table, failed = (
-                as_markdown(rows),
-                failures(runs, (path for path in paths if isinstance(path, Path))),
-            )
+        if summaries:
+            rows = leaderboard(summaries, map(self._named, self.jobs))
+            table, failed = as_markdown(rows), failures(after, began)
             replace(self.folder / "leaderboard.md", table + "\n")
             replace(self.folder / "leaderboard.csv", as_csv(rows))
-            notes = [f"note: {line}" for line in remarks([*runs.found.values()])]
+            notes = [f"note: {line}" for line in remarks(summaries)]
             print("\n".join(["", table, "", *([failed, ""] if failed else []), *notes]))
             said.append(f"saved as leaderboard.md and leaderboard.csv in {shown(self.folder)}")
         print("\n".join(filter(None, said)), flush=True)
@@ -108,12 +104,17 @@ class Sweep:
         how = self.session.sweep
         if how.trials is None:
             return [base]
-        named = tuple(one for one in base if not one.startswith("seed="))
+        named = without_seed(base)
         if named not in self.spaces:
             own = self.session.ranges or space_of(self.compose(base), settings(base))
             self.spaces[named] = own
         found = points(self.spaces[named], how.trials, how.sampler)
         return [(*base, *(f"{k}={x}" for k, x in one.items())) for one in found]
+
+    def _finished(self, job: Job) -> Path | None:
+        """Return where a job stands that was finished before."""
+        path = self.before.of(self._named(job))
+        return path if path and self.before.found[path].status == "finished" else None
 
     def _named(self, job: Job) -> Job:
         return (*self.session.rerun, *job)
@@ -125,10 +126,8 @@ class Sweep:
             for one in sorted({*job} ^ {*alike}):
                 rule = "a sweep over it makes the same job again, which it does not change"
                 raise Refused(f"`{one.partition('=')[0]}`: {rule}")
-            path = self.before.of(self._named(job))
-            before = self.before.found[path] if path else None
-            is_done = before is not None and before.status == "finished"
-            if path and before and is_done and before.schema != self.session.schema:
+            path = self._finished(job)
+            if path and self.before.found[path].schema != self.session.schema:
                 self._check_is_same(self.compose(job), path)
 
     def _check_is_same(self, cfg: DictConfig, path: Path) -> None:
@@ -146,8 +145,8 @@ class Sweep:
 
 def _is_apart(override: str) -> bool:
     """Return whether what is set tells no jobs apart."""
-    key = override.lstrip("+").partition("=")[0]
-    return key.partition(".")[0].partition("/")[0] in {*APART} - {"seed"}
+    (key,) = settings([override])
+    return part_of(key) in {*APART} - {"seed"}
 
 
 def _text(value: Any) -> str:

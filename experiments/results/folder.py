@@ -117,9 +117,9 @@ def status_in(run: Path) -> Summary:
     return changed(summary, status="killed") if is_killed else summary
 
 
-def by_number(run: Path) -> tuple[int, str]:
-    """Return by what the jobs of a sweep are sorted, so that 10 comes after 9."""
-    return len(run.name), run.name
+def by_number(run: Path) -> tuple[Path, int, str]:
+    """Return by what runs are sorted: where they stand, and then so that 10 comes after 9."""
+    return run.parent, len(run.name), run.name
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

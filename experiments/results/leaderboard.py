@@ -10,6 +10,7 @@ from typing import Any
 
 from experiments.results.evaluations import CORRUPTED
 from experiments.results.summary import Summary
+from experiments.results.swept import without_seed
 from xformopt import text
 
 COLUMNS = ("metric", "mean", "sd", "best", "test", "test_sd", "seeds", "seconds", "error")
@@ -45,8 +46,8 @@ def leaderboard(jobs: Sequence[Summary], planned: Iterable[Sequence[str]] = ()) 
     """
     groups: dict[Any, dict[Any, Summary]] = {}
     for job in jobs:
-        groups.setdefault(job.identity or _without_seed(job.overrides), {})[job.seed] = job
-    asked = Counter(frozenset(_without_seed(job)) for job in {*map(tuple, planned)})
+        groups.setdefault(job.identity or without_seed(job.overrides), {})[job.seed] = job
+    asked = Counter(frozenset(without_seed(job)) for job in {*map(tuple, planned)})
     rows = [_row([*group.values()], asked) for group in groups.values()]
     return sorted(rows, key=_rank)
 
@@ -60,7 +61,7 @@ def remarks(jobs: Sequence[Summary]) -> list[str]:
     for job in (job for job in jobs if job.status == "finished"):
         alike.setdefault(f"{job.task} {job.seed} {job.final} {job.best}", []).append(job)
     found = {
-        tuple(dict.fromkeys(" ".join(_without_seed(job.overrides)) for job in group))
+        tuple(dict.fromkeys(" ".join(without_seed(job.overrides)) for job in group))
         for group in alike.values()
     }
     return [
@@ -115,12 +116,8 @@ def as_csv(rows: list[Standing]) -> str:
     return file.getvalue()
 
 
-def _without_seed(overrides: Iterable[str]) -> tuple[str, ...]:
-    return tuple(o for o in overrides if not o.lstrip("+").startswith("seed="))
-
-
 def _row(group: list[Summary], asked: Mapping[frozenset[str], int]) -> Standing:
-    overrides = _without_seed(group[0].overrides)
+    overrides = without_seed(group[0].overrides)
     count = max(len(group), asked.get(frozenset(overrides), 0))
     finished = [job for job in group if job.status == "finished"]
     goal = finished[0].goal if finished else None

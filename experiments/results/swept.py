@@ -1,6 +1,6 @@
 """In which settings the runs of a sweep differ."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -14,6 +14,20 @@ def settings(overrides: Sequence[str]) -> dict[str, str]:
     """
     cut = (override.lstrip("+").partition("=") for override in overrides)
     return {key: value for key, _, value in cut}
+
+
+def part_of(key: str) -> str:
+    """Return which part of a config a key or group is of.
+
+    >>> part_of("optim/inner"), part_of("optim.inner.lr"), part_of("seed")
+    ('optim', 'optim', 'seed')
+    """
+    return key.partition(".")[0].partition("/")[0]
+
+
+def without_seed(overrides: Iterable[str]) -> tuple[str, ...]:
+    """Return what a command set beside the seed."""
+    return tuple(o for o in overrides if not o.lstrip("+").startswith("seed="))
 
 
 def differing(held: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from experiments.results.folder import read_metrics, status_in
 from experiments.results.metric import Metric
 from experiments.results.summary import Summary
-from experiments.results.swept import settings
+from experiments.results.swept import part_of, settings
 from experiments.sweeps.jobs import Job
 
 PROBLEMS = ("task", "data", "model")
@@ -31,7 +31,7 @@ def is_of_problem(key: str) -> bool:
     >>> is_of_problem("data.valid"), is_of_problem("optim")
     (True, False)
     """
-    return key.partition(".")[0].partition("/")[0] in PROBLEMS
+    return part_of(key) in PROBLEMS
 
 
 def cases(runs: Runs, swept: Sequence[str]) -> dict[Case, Runs]:
