@@ -17,8 +17,8 @@ from experiments.results.summary import Summary
 SIZES = {"few": 1_000, "many": 10_000}
 SEEDS = 10
 SWEEP = ("-m", "experiments", "-m", "task=himmelblau", "pictures=false", "sweep.resume=true")
-FIVE_SECONDS = ("task=digits", "model=mlp", "trainer.epochs=null", "trainer.steps=1200")
-JOBS = 16
+FIVE_SECONDS = ("task=digits", "model=mlp", "trainer.epochs=null", "trainer.steps=2000")
+JOBS = 24
 
 ENTRIES = {
     "many": "python -m experiments -m … sweep.resume=true",

@@ -17,7 +17,7 @@ from experiments.cli.session import Session
 from experiments.cli.sweep import Sweep
 from experiments.results.claim import holder
 from experiments.results.summary import Summary
-from experiments.sweeps.jobs import Elsewhere, Job
+from experiments.sweeps.jobs import Elsewhere, Job, unlike
 from xformopt.refused import Refused
 
 PAUSE = 1.0
@@ -102,14 +102,16 @@ class Shared(Launcher):
 
 
 def _put_between(sweeper: Sweeper, sweep: Sweep) -> None:
-    """Let a sweeper compose and launch what is not done alone."""
+    """Let a sweeper check and launch what is not done alone; what composes alike, once."""
     assert sweeper.launcher is not None
     for word in ("list", "trials"):
         if getattr(sweep.session.sweep, word) and type(sweeper).__name__ != "BasicSweeper":
             raise Refused(f"`sweep.{word}`: `hydra/sweeper=basic` alone reads it")
     sweeper.launcher = Shared(sweeper.launcher, sweep)
     validate = sweeper.validate_batch_is_legal
-    sweeper.validate_batch_is_legal = lambda batch: validate(sweep.left(sweep.jobs_of(batch)))
+    sweeper.validate_batch_is_legal = lambda batch: validate(
+        unlike(sweep.left(sweep.jobs_of(batch)))
+    )
 
 
 def _returned(job: Job, summary: Summary | None) -> JobReturn:

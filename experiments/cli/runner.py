@@ -44,7 +44,7 @@ class Runner:
         overrides: tuple[str, ...],
         optim: str | None = None,
         *,
-        again: bool = False,
+        again: Path | None = None,
     ) -> Summary | Failure:
         """Build and run; return the summary, or what went wrong, as its summary says.
 
@@ -53,18 +53,19 @@ class Runner:
             path: the run's folder.
             overrides: the words of the command line that made it.
             optim: the option that was chosen of the group `optim`.
-            again: whether a run that stands in the folder is this very one, and goes on.
+            again: where this very run may stand, which goes on; `path`, but for further ranks.
 
         Raises:
             Busy: where another process is at work on it, which `again` allows.
         """
         try:
             folder = RunFolder(path)
-            of = RunFolder(self.resumes) if self.resumes else folder if again else None
+            before = self.resumes or again
+            of = RunFolder(before) if before else None
             if of is None:
                 folder.check_is_free()  # and again once it is held
             elif again:
-                _check_same(cfg, folder)
+                _check_same(cfg, of)
             if of and (done := self._done(of)):
                 return done
             with folder.held():
@@ -72,7 +73,7 @@ class Runner:
                     folder.check_is_free()
                 elif done := self._done(of):
                     return done
-                if of is None or (again and not found(path)):
+                if of is None or (again and not found(again)):
                     return self._begun(cfg, folder, overrides, optim)
                 return self._resumed(cfg, folder, of)
         except Refused as error:

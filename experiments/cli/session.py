@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.cli.errors import WRONG_COMMAND, Failure
+from experiments.cli.ranked import shared_out, tasks
 from experiments.cli.runner import Runner
 from experiments.cli.table import show
 from experiments.results.folder import Busy
@@ -59,7 +60,8 @@ class Session(Runner):
         if self.stopped:
             if self.stopped.exists():
                 return None
-            keep_to_one(self.stopped.parent, self.process)
+            if tasks() == 1:
+                keep_to_one(self.stopped.parent, self.process)
         outcome = self._tried(cfg, folder, overrides, optim)
         if isinstance(outcome, Failure):
             self.report(outcome, f"job {hydra_cfg.job.num} ({' '.join(overrides)}): ")
@@ -74,7 +76,8 @@ class Session(Runner):
         """Run a job of a sweep as often as it may fail; what it left goes on."""
         for left in reversed(range(1 + self.sweep.retries)):
             try:
-                outcome = self.run(cfg.copy(), folder, overrides, optim, again=True)
+                with shared_out(folder) as own:
+                    outcome = self.run(cfg.copy(), own, overrides, optim, again=folder)
             except Busy as error:
                 return Elsewhere(str(folder), str(error))
             if not (left and isinstance(outcome, Failure)) or outcome.status == WRONG_COMMAND:

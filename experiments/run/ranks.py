@@ -15,7 +15,10 @@ from xformopt.optim.sharded import is_sharded
 from xformopt.refused import Refused
 
 Strategy = Literal["none", "ddp", "fsdp"]
-HOW = "`torchrun --nproc-per-node=2 -m experiments …` starts two processes"
+HOW = (
+    "`torchrun --nproc-per-node=2 -m experiments …` starts two processes, and in a sweep so does "
+    "submitit with `hydra.launcher.tasks_per_node=2`"
+)
 
 
 def rank() -> int:
@@ -29,9 +32,10 @@ def ranks() -> int:
 
 
 def local_device(name: str) -> torch.device:
-    """Return the device of this process among those of a machine."""
-    numbered = name == "cuda" and ranks() > 1
-    return torch.device(name, int(os.environ["LOCAL_RANK"])) if numbered else torch.device(name)
+    """Return the device of this process among those of a machine that it sees."""
+    if name != "cuda" or ranks() == 1:
+        return torch.device(name)
+    return torch.device(name, int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
 
 
 def check_strategy(strategy: Strategy) -> None:

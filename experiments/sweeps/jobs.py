@@ -1,6 +1,7 @@
 """The jobs of a command, beside the runs that stand in its folder."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,3 +75,26 @@ def failures(runs: Runs, paths: Iterable[Path]) -> str:
 
 def _has_failed(summary: Summary) -> bool:
     return summary.status in ("failed", "killed")
+
+
+def unlike(jobs: Iterable[Job]) -> list[Job]:
+    """Return one of all jobs whose settings differ in numbers alone.
+
+    Example:
+        >>> unlike([("seed=0", "optim=lion"), ("seed=1", "optim=lion"), ("seed=0", "optim=muon")])
+        [('seed=0', 'optim=lion'), ('seed=0', 'optim=muon')]
+    """
+    found: dict[Job, Job] = {}
+    for job in jobs:
+        found.setdefault(tuple(map(_kind, job)), job)
+    return [*found.values()]
+
+
+def _kind(setting: str) -> str:
+    """Return a setting, with `int` or `float` in place of a number."""
+    key, _, value = setting.partition("=")
+    for kind in (int, float):
+        with suppress(ValueError):
+            kind(value)
+            return f"{key}={kind.__name__}"
+    return setting

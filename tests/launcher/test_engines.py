@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 JOBS = (*DIGITS, "trainer.steps=60", "trainer.eval_every=20", "optim/inner=sgd,adam", "seed=0,1")
 SLOW = (*DIGITS, "trainer.steps=4000", "trainer.eval_every=500", "seed=0,1")
 SAVED = "trainer.checkpoint_every=500"
+RANKS = (*JOBS[:-2], "trainer.strategy=ddp", "seed=0")
+TASKS = "hydra.launcher.tasks_per_node=2"
 
 
 def finished(process: subprocess.Popen[str]) -> str:
@@ -55,6 +58,28 @@ def test_joblib(tmp_path: Path, alone: Any):
     assert rows(tmp_path / "sweep") == alone(*JOBS)
 
 
+@pytest.fixture(scope="module")
+def under_torchrun(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    """What two processes reach that `torchrun` starts for one run."""
+    folder = tmp_path_factory.mktemp("torchrun") / "run"
+    own = ("pictures=false", f"hydra.run.dir={folder}")
+    module = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone")
+    subprocess.run([*module, "-m", "experiments", *RANKS[1:], *own], check=True)
+    return status_in(folder).final
+
+
+def check_is_one_run(folder: Path, reached: dict[str, float]) -> None:
+    (job,) = (path.parent for path in folder.glob("*/0/summary.json"))
+    assert [*job.glob(".claim.*")] == [job / ".claim.0"]
+    assert status_in(job).final == reached
+    assert [line["step"] for line in read_metrics(job)] == [0, 20, 40, 60]
+
+
+def test_tasks_of_a_job_train_one_network(tmp_path: Path, under_torchrun: dict[str, float]):
+    finished(started(tmp_path / "sweep", *RANKS, "hydra/launcher=submitit_local", TASKS))
+    check_is_one_run(tmp_path / "sweep", under_torchrun)
+
+
 class TestSlurm:
     @pytest.fixture
     def there(self, tmp_path: Path, monkeypatch: Any) -> Iterator[tuple[str, ...]]:
@@ -75,6 +100,12 @@ class TestSlurm:
         finished(started(tmp_path / "sweep", *JOBS, *there))
         assert rows(tmp_path / "sweep") == alone(*JOBS)
 
+    def test_tasks_of_a_job_train_one_network(
+        self, tmp_path: Path, there: tuple[str, ...], under_torchrun: dict[str, float]
+    ):
+        finished(started(tmp_path / "sweep", *RANKS, *there, TASKS))
+        check_is_one_run(tmp_path / "sweep", under_torchrun)
+
     def test_a_job_that_is_cancelled(self, tmp_path: Path, there: tuple[str, ...], alone: Any):
         folder = tmp_path / "sweep"
         process = started(folder, *SLOW, SAVED, *there)
@@ -91,10 +122,13 @@ class TestSlurm:
         finished(started(folder, *SLOW, SAVED, AGAIN, *there))
         assert rows(folder) == alone(*SLOW, SAVED)
 
-    def test_a_job_that_runs_out_of_time_goes_on(self, tmp_path: Path, there: tuple[str, ...]):
+    @pytest.mark.parametrize("ranks", [(), (TASKS, "trainer.strategy=ddp")], ids=["1", "2"])
+    def test_a_job_that_runs_out_of_time_goes_on(
+        self, tmp_path: Path, there: tuple[str, ...], ranks: tuple[str, ...]
+    ):
         """Slurm ends it, submitit has it queued again, and it goes on from its checkpoint."""
         folder, long = tmp_path / "sweep", "trainer.steps=3000"
-        words = (*SLOW[:-1], long, "seed=0", SAVED, *there)
+        words = (*SLOW[:-1], long, "seed=0", SAVED, *there, *ranks)
         words = (*words, "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=30")
         process = started(folder, *words, "hydra.launcher.max_num_timeout=9")
         said = finished(process)
