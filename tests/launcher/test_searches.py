@@ -250,7 +250,8 @@ class TestCompare:
             "+optim/transforms=clip_norm,soft_clip",
             "optim.lr_scale=tag(log,interval(1,9))",
         )
-        status, _, err = compare(*words, *appended, "trials=2", "seeds=2", "sweep.sampler=random")
+        more = ("trials=2", "seeds=2", "sweep.sampler=random", "target=[0.1,1.1]")
+        status, _, err = compare(*words, *appended, *more)
         assert status == 0, err
         report = (tmp_path / "study/comparison.md").read_text()
         for valid in (0.1, 0.2):
@@ -259,6 +260,10 @@ class TestCompare:
                 for link in ("clip_norm", "soft_clip"):
                     assert f"| {contender} optim/transforms={link}" in own
             assert own.count("| 2/2    | 2/2   | 0 ") == 4
+            assert own.count(" steps, ") == (4 if valid == 0.1 else 0)  # none comes up to 1.1
+        _, own = report.split("## all 2 problems\n")
+        assert "| contender " in own
+        assert own.count(" 0.50 ") >= 4  # all begin above 0.1, so that each has the one problem
         assert len(self.trials(tmp_path)) == 16
 
     def test_what_stands_below_a_group_that_is_listed(self, cli: Any):
@@ -273,6 +278,11 @@ class TestCompare:
             (["optim=lion"], "nothing is compared: name contenders, as `optim=sgd_momentum,lion`"),
             (["optim=lion,muon", "seeds=0"], "`seeds` must be an int >= 1, got 0"),
             (["optim=lion,muon", "target=high"], "`target` must be a number, or left out"),
+            (["optim=lion,muon", "target=[0.9,0.8]"], "`target` must be a number, or left out"),
+            (
+                ["optim=lion,muon", "data.valid=0.1,0.2", "target=[0.9]"],
+                "`target` must be a number, or one for each of 2 problems, or left out, got [0.9]",
+            ),
             (
                 ["optim=lion,muon", "seed=1"],
                 "`seed`: a comparison has its own; `trials=N`, `seeds=N`",
