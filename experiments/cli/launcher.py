@@ -1,5 +1,6 @@
 """Hydra's sweepers and launchers, so that each job is done once, whoever works on a sweep."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -39,7 +40,7 @@ def sharing(session: Session, sweeps: list[Sweep]) -> Iterator[None]:
     def made(plugins: Plugins, **given: Any) -> Sweeper:
         sweeper, config = make(plugins, **given), given["config"]
         loader = given["hydra_context"].config_loader
-        folder = Path(config.hydra.sweep.dir).absolute()
+        folder = Path(os.path.abspath(config.hydra.sweep.dir))  # without `..`, as Hydra says it
         sweep = Sweep(session, folder, lambda job: loader.load_sweep_config(config, [*job]))
         if own := optunas(sweeper):
             prepare(own, sweep, config)
@@ -107,6 +108,10 @@ def _put_between(sweeper: Sweeper, sweep: Sweep) -> None:
     for word in ("list", "trials"):
         if getattr(sweep.session.sweep, word) and type(sweeper).__name__ != "BasicSweeper":
             raise Refused(f"`sweep.{word}`: `hydra/sweeper=basic` alone reads it")
+    asked = getattr(sweeper.launcher, "params", {}).get("tasks_per_node", 1)
+    if asked > 1 and sweep.session.sweep.retries:
+        rule = "jobs of one process; `sweep.resume=true` tries others again"
+        raise Refused("sweep.retries", rule, f"{asked} tasks a node")
     sweeper.launcher = Shared(sweeper.launcher, sweep)
     validate = sweeper.validate_batch_is_legal
     sweeper.validate_batch_is_legal = lambda batch: validate(

@@ -40,10 +40,11 @@ def tasks() -> int:
 
 @contextmanager
 def shared_out(folder: Path) -> Iterator[Path]:
-    """Join the other tasks of a job; give where this one leaves its files."""
+    """Join the other tasks of a job, if it has several; give where this one leaves its files."""
     if tasks() == 1:
         yield folder
         return
+    os.environ.pop("MASTER_PORT", None)  # each job has its own, by its number
     helpers = importlib.import_module("submitit.helpers")
     helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
     with _joined() as aside:

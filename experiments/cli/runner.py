@@ -103,7 +103,7 @@ class Runner:
             folder.write_summary(summary)
             folder.write_config(OmegaConf.to_yaml(cfg, resolve=True))
         except Exception as error:
-            failed = failure(error, cfg, folder.path)
+            failed = _failure(error, cfg, folder)
             folder.write_summary(replace(summary, status="failed", error=failed.reason))
             return failed
         return self._run(cfg, parts, folder, summary)
@@ -122,7 +122,7 @@ class Runner:
             self._say((said,))
             parts = replace(parts, notes=(*parts.notes, said))
         except Exception as error:
-            return failure(error, cfg, folder.path)
+            return _failure(error, cfg, folder)
         return self._run(cfg, parts, folder, summary, checkpoint)
 
     def _run(
@@ -133,9 +133,8 @@ class Runner:
         summary: Summary,
         checkpoint: Path | None = None,
     ) -> Summary | Failure:
-        kept = None if rank() else folder.path  # that of another rank is thrown away
         self.has_begun = True
-        explained = cache(lambda error: failure(error, cfg, kept))
+        explained = cache(lambda error: _failure(error, cfg, folder))
         try:
             summary = run(parts, folder, summary, lambda error: explained(error).reason, checkpoint)
         except KeyboardInterrupt:
@@ -166,6 +165,11 @@ class Runner:
             if line not in self.said:
                 self.said.add(line)
                 print(f"note: {line}", flush=True)
+
+
+def _failure(error: BaseException, cfg: DictConfig, folder: RunFolder) -> Failure:
+    """Explain an error, with its traceback in the folder, if it is not one that is thrown away."""
+    return failure(error, cfg, None if rank() else folder.path)
 
 
 def _check_same(cfg: DictConfig, folder: RunFolder) -> None:

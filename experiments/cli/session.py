@@ -11,12 +11,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.cli.errors import WRONG_COMMAND, Failure
-from experiments.cli.ranked import shared_out, tasks
+from experiments.cli.ranked import shared_out
 from experiments.cli.runner import Runner
 from experiments.cli.table import show
+from experiments.results.claim import holder
 from experiments.results.folder import Busy
 from experiments.results.summary import Summary
-from experiments.run.ranks import rank
+from experiments.run.ranks import of_first, rank, ranks
 from experiments.sweeps.gpus import keep_to_one
 from experiments.sweeps.jobs import Elsewhere
 from experiments.sweeps.settings import Settings
@@ -57,27 +58,45 @@ class Session(Runner):
                 return None
             show(outcome, folder)
             return outcome.reached()
-        if self.stopped:
-            if self.stopped.exists():
-                return None
-            if tasks() == 1:
-                keep_to_one(self.stopped.parent, self.process)
-        outcome = self._tried(cfg, folder, overrides, optim)
+        with shared_out(folder) as own:
+            return self._of_sweep(cfg, folder, own, overrides, optim)
+
+    def _of_sweep(
+        self,
+        cfg: DictConfig,
+        folder: Path,
+        own: Path,
+        overrides: tuple[str, ...],
+        optim: str | None,
+    ) -> float | Elsewhere | None:
+        """Run a job of a sweep, whose files this process leaves in `own`."""
+        if of_first(self.stopped is not None and self.stopped.exists()):
+            return None
+        if ranks() > 1 and (who := of_first(holder(folder))):
+            return Elsewhere(str(folder), who)
+        if self.stopped and ranks() == 1:
+            keep_to_one(self.stopped.parent, self.process)
+        outcome = self._tried(cfg, folder, own, overrides, optim)
         if isinstance(outcome, Failure):
-            self.report(outcome, f"job {hydra_cfg.job.num} ({' '.join(overrides)}): ")
-            if self.stopped and self.sweep.on_error == "stop":
+            number = HydraConfig.get().job.num
+            self.report(outcome, f"job {number} ({' '.join(overrides)}): ")
+            if self.stopped and self.sweep.on_error == "stop" and rank() == 0:
                 self.stopped.touch()
             return None
         return outcome.reached() if isinstance(outcome, Summary) else outcome
 
     def _tried(
-        self, cfg: DictConfig, folder: Path, overrides: tuple[str, ...], optim: str | None
+        self,
+        cfg: DictConfig,
+        folder: Path,
+        own: Path,
+        overrides: tuple[str, ...],
+        optim: str | None,
     ) -> Summary | Failure | Elsewhere:
         """Run a job of a sweep as often as it may fail; what it left goes on."""
         for left in reversed(range(1 + self.sweep.retries)):
             try:
-                with shared_out(folder) as own:
-                    outcome = self.run(cfg.copy(), own, overrides, optim, again=folder)
+                outcome = self.run(cfg.copy(), own, overrides, optim, again=folder)
             except Busy as error:
                 return Elsewhere(str(folder), str(error))
             if not (left and isinstance(outcome, Failure)) or outcome.status == WRONG_COMMAND:

@@ -1,11 +1,12 @@
 """The command line of a comparison: what is swept, what is searched, what is the same for all."""
 
 from collections.abc import Sequence
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override
 
 from experiments.cli.command import SWEEP, overrides_of, with_choices
 from experiments.cli.searching import without_ranges
@@ -65,12 +66,23 @@ def _targets(given: Any, swept: Sequence[str]) -> list[float]:
     if given is None:
         return []
     own = [a for a in swept if all(map(is_of_problem, settings([a])))]
-    count = prod(len([*one.sweep_string_iterator()]) for one in overrides_of(own))
+    lengths = {
+        one.key_or_group: _length(one) for one in overrides_of(own)
+    }  # the last of a key counts
+    count = prod(lengths.values())
     held = given if isinstance(given, list) else [given] * count
-    if len(held) != count or not all(type(one) in (int, float) for one in held):
+    if len(held) != count or not all(type(one) in (int, float) and isfinite(one) for one in held):
         each = f", or one for each of {count} problems" if count > 1 else ""
         raise Refused("target", f"a number{each}, or left out", given)
     return held
+
+
+def _length(override: Override) -> int:
+    """Return the number of values of a sweep."""
+    if isinstance(override.value(), Glob):
+        rule = "values that are named, where there is a `target`"
+        raise Refused(override.key_or_group, rule, override.get_value_element_as_str())
+    return len([*override.sweep_string_iterator()])
 
 
 def _sorted(others: Sequence[str]) -> tuple[list[str], list[str], list[str]]:

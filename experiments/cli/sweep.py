@@ -76,9 +76,9 @@ class Sweep:
         after = Runs(self.folder)
         summaries = [*after.found.values()]
         self.runs = {job: path or after.of(self._named(job)) for job, path in self.jobs.items()}
-        began = dict.fromkeys(path for path in self.runs.values() if path)
-        reached = [after.found.get(path) for path in began]
-        reached += [None for path in self.runs.values() if not path]
+        began = dict.fromkeys(path for path in self.runs.values() if path in after.found)
+        reached = [after.found[path] for path in began]
+        reached += [None for path in self.runs.values() if path not in after.found]
         said = [progress(reached)]
         if summaries:
             rows = leaderboard(summaries, map(self._named, self.jobs))

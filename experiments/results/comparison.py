@@ -8,7 +8,7 @@ from statistics import mean, stdev
 
 from experiments.results.leaderboard import test_of
 from experiments.results.metric import Metric
-from experiments.results.profiles import ratios, score
+from experiments.results.profiles import scores
 from experiments.results.statistics import detectable, differences, interval
 from experiments.results.summary import Summary
 from xformopt.text import as_markdown
@@ -74,7 +74,7 @@ class Comparison:
         """Return the score of each contender's profile of steps to the target over the seeds."""
         held = {entry.name: entry.to_target for entry in self.entries if entry.finished}
         times = {k: [own.get(s, (inf, inf))[0] for s in self.seeds] for k, own in held.items()}
-        return {name: score(own) for name, own in ratios(times).items()} if self.has_target else {}
+        return scores(times) if self.has_target else {}
 
     @property
     def ranked(self) -> list[Entry]:

@@ -22,6 +22,15 @@ def ratios(times: Times) -> dict[str, list[float]]:
     return {n: [_over(*one) for one in zip(held, best, strict=True)] for n, held in times.items()}
 
 
+def scores(times: Times) -> dict[str, float]:
+    """Return the score of each contender.
+
+    >>> scores({"a": [1.0, 4.0], "b": [1.0, 16.0]})
+    {'a': 1.0, 'b': 0.5}
+    """
+    return {name: score(own) for name, own in ratios(times).items()}
+
+
 def profile(ratios: Sequence[float], factors: Sequence[float]) -> list[float]:
     """Return on which share of the problems it is within each factor of the fastest.
 

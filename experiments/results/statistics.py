@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from math import isclose, sqrt
+from math import sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,7 +71,8 @@ def differences(figures: Figures) -> list[Difference]:
     """
     pairs = list(combinations(figures, 2))
     apart = [np.subtract(figures[one], figures[other]) for one, other in pairs]
-    corrected = holm([_p(values) for values in apart])
+    sizes = [np.max(np.abs([figures[one], figures[other]])) for one, other in pairs]
+    corrected = holm([_p(*one) for one in zip(apart, sizes, strict=True)])
     return [
         Difference(*pair, float(values.mean()), *interval(values.tolist()), p)
         for pair, values, p in zip(pairs, apart, corrected, strict=True)
@@ -107,10 +108,13 @@ def detectable(figures: Figures) -> float:
     return sd / sqrt(n) * _noncentrality(n - 1, ALPHA / len(pairs))
 
 
-def _p(values: np.ndarray) -> float:
-    """Return the p-value of a mean of 0; that of the signs where all values are the same."""
-    if isclose(float(np.ptp(values)), 0.0, abs_tol=1e-12):
-        return 1.0 if isclose(float(values[0]), 0.0, abs_tol=1e-12) else 2.0 ** (1 - len(values))
+def _p(values: np.ndarray, size: float) -> float:
+    """Return the p-value of a mean of 0; that of the signs where all values are the same.
+
+    They are so where they differ by rounding alone of figures of a size.
+    """
+    if np.ptp(values) <= 1e-12 * size:
+        return 1.0 if abs(values[0]) <= 1e-12 * size else 2.0 ** (1 - len(values))
     test: Any = stats.ttest_1samp(values, 0.0)
     return float(test.pvalue)
 

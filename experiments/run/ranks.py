@@ -1,9 +1,9 @@
-"""The processes of a run that `torchrun` starts: each trains on a share of every batch."""
+"""The processes of a run, if `torchrun` or submitit starts several: each trains on a share."""
 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -15,10 +15,9 @@ from xformopt.optim.sharded import is_sharded
 from xformopt.refused import Refused
 
 Strategy = Literal["none", "ddp", "fsdp"]
-HOW = (
-    "`torchrun --nproc-per-node=2 -m experiments …` starts two processes, and in a sweep so does "
-    "submitit with `hydra.launcher.tasks_per_node=2`"
-)
+HOW = "`torchrun --nproc-per-node=2 …` starts two processes, and so does submitit with two tasks"
+
+T = TypeVar("T")
 
 
 def rank() -> int:
@@ -35,7 +34,12 @@ def local_device(name: str) -> torch.device:
     """Return the device of this process among those of a machine that it sees."""
     if name != "cuda" or ranks() == 1:
         return torch.device(name)
-    return torch.device(name, int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    own, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if count == 1 and "CUDA_VISIBLE_DEVICES" in os.environ:  # as where Slurm gives each its own
+        own = 0
+    if own >= count:
+        raise Refused("device", "a GPU for each process of a machine", f"cuda, of which {count}")
+    return torch.device(name, own)
 
 
 def check_strategy(strategy: Strategy) -> None:
@@ -79,11 +83,11 @@ def mean(loss: Tensor) -> Tensor:
     return loss
 
 
-def of_first(figures: dict[str, float]) -> dict[str, float]:
-    """Return the figures of the first rank, so that all ranks choose alike."""
+def of_first(value: T) -> T:
+    """Return the value of the first rank, so that all ranks choose alike."""
     if ranks() == 1:
-        return figures
-    held: list[Any] = [figures]
+        return value
+    held: list[Any] = [value]
     dist.broadcast_object_list(held)
     return held[0]
 

@@ -91,9 +91,9 @@ def unlike(jobs: Iterable[Job]) -> list[Job]:
 
 
 def _kind(setting: str) -> str:
-    """Return a setting, with `int` or `float` in place of a number."""
+    """Return a setting, with `int` or `float` for a number that is no choice of a group."""
     key, _, value = setting.partition("=")
-    for kind in (int, float):
+    for kind in (int, float) if "." in key or key == "seed" else ():
         with suppress(ValueError):
             kind(value)
             return f"{key}={kind.__name__}"

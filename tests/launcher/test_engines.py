@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from experiments.results.claim import claimed
 from experiments.results.folder import read_metrics, status_in
 from tests.launcher import engines
 from tests.launcher.test_resumed_sweeps import AGAIN, DIGITS, rows, started
@@ -25,6 +26,20 @@ JOBS = (*DIGITS, "trainer.steps=60", "trainer.eval_every=20", "optim/inner=sgd,a
 SLOW = (*DIGITS, "trainer.steps=4000", "trainer.eval_every=500", "seed=0,1")
 SAVED = "trainer.checkpoint_every=500"
 RANKS = (*JOBS[:-2], "trainer.strategy=ddp", "seed=0")
+BREAKING = """
+from torch import nn, distributed
+
+
+class Breaking(nn.Linear):
+    def forward(self, input):
+        if self.training and distributed.get_rank() == {rank}:
+            raise RuntimeError("it breaks")
+        return super().forward(input)
+
+
+def model():
+    return nn.Sequential(nn.Flatten(), Breaking(64, 10))
+"""
 TASKS = "hydra.launcher.tasks_per_node=2"
 
 
@@ -75,9 +90,44 @@ def check_is_one_run(folder: Path, reached: dict[str, float]) -> None:
     assert [line["step"] for line in read_metrics(job)] == [0, 20, 40, 60]
 
 
-def test_tasks_of_a_job_train_one_network(tmp_path: Path, under_torchrun: dict[str, float]):
-    finished(started(tmp_path / "sweep", *RANKS, "hydra/launcher=submitit_local", TASKS))
-    check_is_one_run(tmp_path / "sweep", under_torchrun)
+class TestRanks:
+    """Two tasks of submitit for each job."""
+
+    WORDS = (*RANKS, "hydra/launcher=submitit_local", TASKS)
+
+    def test_they_train_one_network(self, tmp_path: Path, under_torchrun: dict[str, float]):
+        finished(started(tmp_path / "sweep", *self.WORDS))
+        check_is_one_run(tmp_path / "sweep", under_torchrun)
+
+    @pytest.mark.parametrize("rank", [0, 1])
+    def test_one_that_fails_ends_all(self, tmp_path: Path, rank: int):
+        (tmp_path / "breaking.py").write_text(BREAKING.format(rank=rank))
+        words = [word for word in self.WORDS if word not in ("model=mlp", "seed=0")]
+        own = ("model._target_=breaking.model", "seed=0,1")
+        said, _ = started(tmp_path / "sweep", *words, *own, path=tmp_path).communicate()
+        assert "0 of 2 jobs are finished; 2 failed" in said
+        logs = [path.read_text() for path in (tmp_path / "sweep/.submitit").rglob("*_log.err")]
+        who = "rank 1: " if rank else ""
+        assert sum(f"error: {who}job" in log and "it breaks" in log for log in logs) == 2
+
+    def test_a_job_at_work_elsewhere_is_waited_for(self, tmp_path: Path):
+        folder = tmp_path / "sweep"
+        finished(started(folder, *self.WORDS, "trainer.steps=1"))
+        (job,) = (path.parent for path in folder.glob("*/0/summary.json"))
+        (job / "summary.json").unlink()
+        with claimed(job):
+            process = started(folder, *self.WORDS, "trainer.steps=1", AGAIN, "sweep.on_error=stop")
+            assert process.stdout
+            while "waiting for 1 jobs at work elsewhere" not in (said := process.stdout.readline()):
+                assert said
+        finished(process)
+        assert status_in(job).status == "finished"
+
+    def test_no_retries(self, tmp_path: Path):
+        process = started(tmp_path / "sweep", *self.WORDS, "sweep.retries=1")
+        said, _ = process.communicate()
+        assert process.returncode == 2
+        assert "`sweep.retries` must be jobs of one process" in said
 
 
 class TestSlurm:

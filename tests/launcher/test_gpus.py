@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from experiments.run import ranks
+from xformopt.refused import Refused
 
 ROOT = Path(__file__).parents[2]
 WORKER = """
@@ -57,3 +61,24 @@ def test_one_gpu_is_left_as_it_is(tmp_path: Path):
     one = worker(tmp_path, 1)
     assert seen(one) == "all"
     one.communicate()
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "rank", "own"),
+    [("", 2, 1, 1), ("0,1", 2, 1, 1), ("1", 1, 1, 0), ("", 1, 1, None), ("0,1", 2, 2, None)],
+)
+def test_each_rank_has_its_own(
+    monkeypatch: pytest.MonkeyPatch, visible: str, count: int, rank: int, own: int | None
+):
+    """One alone that is visible is that of the task, as where Slurm gives each its own."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setenv("LOCAL_RANK", str(rank))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(ranks, "ranks", lambda: 3)
+    if own is None:
+        with pytest.raises(Refused, match="`device` must be a GPU for each process of a machine"):
+            ranks.local_device("cuda")
+    else:
+        assert ranks.local_device("cuda") == torch.device("cuda", own)

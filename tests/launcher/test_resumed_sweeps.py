@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
+from experiments.cli import session
 from experiments.results.claim import PREFIX, claimed
 from experiments.results.folder import read_metrics, status_in
 from experiments.run import loop
@@ -93,6 +95,13 @@ class TestResume:
         assert "holds runs already: `sweep.resume=true` goes on with what is not" in again.line
         assert inodes(first.folder) == before
 
+    def test_a_folder_above(self, cli: Any, tmp_path: Path, monkeypatch: Any):
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")
+        result = cli(*TOY, "seed=0,1", folder="../there")
+        assert result.status == 0, result.err
+        assert [row["seeds"] for row in rows(tmp_path / "there")] == ["2/2"]
+
     def test_from_its_checkpoint(self, cli: Any, breaks: set[int]):
         whole = cli(*DIGITS, "trainer.steps=8", "seed=0,1")
         breaks |= {6}
@@ -171,6 +180,26 @@ class TestFailure:
         assert (result.status, len(result.jobs)) == (1, 2)
         assert "1 of 3 jobs is finished; 1 failed, 1 not begun" in result.out
         assert not [*result.folder.glob(".stopped*")]
+
+    def test_before_it_begins(self, cli: Any, monkeypatch: Any):
+        """As where its processes do not find one another."""
+
+        def alone(folder: Path) -> nullcontext[Path]:
+            if folder.name == "1":
+                raise ValueError("no others came")
+            return nullcontext(folder)
+
+        monkeypatch.setattr(session, "shared_out", alone)
+        result = cli(*TOY, "seed=0,1")
+        assert result.status == 1
+        assert "ValueError: no others came" in result.err
+        assert "1 of 2 jobs is finished; 1 not begun" in result.out
+        assert [row["seeds"] for row in rows(result.folder)] == ["1/2"]
+
+    def test_a_later_one_that_is_wrong_is_seen_before_any_runs(self, cli: Any):
+        result = cli(*TOY, "optim.lr_scale=1,2", "optim/inner=sgd,nonsense")
+        assert result.status == 2
+        assert not [*result.folder.glob("*/*")]
 
     def test_tried_again(self, cli: Any, monkeypatch: Any):
         make, failures = loop.step, iter([True, True])

@@ -279,6 +279,11 @@ class TestCompare:
             (["optim=lion,muon", "seeds=0"], "`seeds` must be an int >= 1, got 0"),
             (["optim=lion,muon", "target=high"], "`target` must be a number, or left out"),
             (["optim=lion,muon", "target=[0.9,0.8]"], "`target` must be a number, or left out"),
+            (["optim=lion,muon", "target=nan"], "`target` must be a number, or left out"),
+            (
+                ["optim=lion,muon", "task=glob(dig*)", "target=0.9"],
+                "`task` must be values that are named, where there is a `target`",
+            ),
             (
                 ["optim=lion,muon", "data.valid=0.1,0.2", "target=[0.9]"],
                 "`target` must be a number, or one for each of 2 problems, or left out, got [0.9]",

@@ -1,5 +1,6 @@
 """The statistics of comparisons, by simulated studies with known truth."""
 
+from collections.abc import Mapping
 from math import inf
 
 import numpy as np
@@ -8,8 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from experiments.results.across import as_text_across
+from experiments.results.comparison import Comparison, Entry
+from experiments.results.metric import Metric
 from experiments.results.profiles import profile, ratios, score
 from experiments.results.statistics import detectable, differences, holm, interval
+from experiments.results.summary import Summary
 
 STUDIES = 400
 SEEDS = (3, 5, 10)
@@ -119,3 +124,51 @@ def test_the_score_is_the_area_below_the_profile(held: list[float]):
 def test_a_problem_that_nobody_solved():
     assert ratios({"a": [0.0, 0.0], "b": [0.0, 3.0]}) == {"a": [1.0, 1.0], "b": [1.0, inf]}
     assert ratios({"a": [inf, 2.0], "b": [inf, 4.0]}) == {"a": [inf, 1.0], "b": [inf, 2.0]}
+
+
+def entry(
+    name: str, figures: dict[int, float], to_target: Mapping[int, tuple[float, float]]
+) -> Entry:
+    goal = Metric("valid_accuracy", "max")
+    runs = [
+        Summary("finished", seed, goal=goal, final={"valid_accuracy": 0.0, "test_accuracy": value})
+        for seed, value in figures.items()
+    ]
+    return Entry(name, "", [], runs, to_target)
+
+
+class TestAcross:
+    """Several problems together."""
+
+    def rows(self, *problems: list[Entry]) -> dict[str, list[str]]:
+        lines = as_text_across([Comparison(one, has_target=True) for one in problems]).splitlines()
+        cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+        return {name: figures for name, *figures in cells}
+
+    def test_ranks_and_profiles(self):
+        fast, slow = {1: (10, 5.0), 2: (10, 5.0)}, {1: (25, 5.0), 2: (25, 5.0)}
+        one = [entry("a", {1: 0.9, 2: 0.8}, fast), entry("b", {1: 0.7, 2: 0.9}, slow)]
+        other = [entry("a", {1: 0.5, 2: 0.5}, slow), entry("b", {1: 0.6, 2: 0.6}, fast)]
+        same = [entry("a", {1: 0.4, 2: 0.6}, fast), entry("b", {1: 0.6, 2: 0.4}, fast)]
+        assert self.rows(one, one, other) == {
+            "a": ["1.33", "0.83", "1.00"],
+            "b": ["1.67", "0.67", "1.00"],
+        }
+        assert self.rows(same) == {"a": ["1.50", "1.00", "1.00"], "b": ["1.50", "1.00", "1.00"]}
+
+    def test_what_is_not_there(self):
+        """A contender without a run, a problem without a common seed, half of the seeds."""
+        come = {1: (10, 5.0)}
+        one = [entry("a", {}, {}), entry("b", {1: 0.7, 2: 0.9}, come | {2: (20, 5.0)})]
+        apart = [entry("a", {1: 0.5}, come), entry("b", {2: 0.6}, {2: (10, 5.0)})]
+        half = [entry("a", {1: 0.5, 2: 0.5}, come), entry("b", {1: 0.6, 2: 0.6}, come)]
+        assert self.rows(one, apart, half) == {
+            "b": ["1.17", "0.33", "0.33"],
+            "a": ["1.83", "0.00", "0.00"],
+        }
+
+
+def test_small_figures_are_told_apart_as_large_ones_are():
+    figures = {"a": [0.1, 0.3, 0.2], "b": [0.005, 0.004, 0.006]}
+    small = {name: [1e-12 * value for value in held] for name, held in figures.items()}
+    assert differences(small)[0].p == pytest.approx(differences(figures)[0].p)
