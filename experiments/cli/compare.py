@@ -12,6 +12,8 @@ from experiments.cli.table import shown
 from experiments.results.across import as_text_across
 from experiments.results.comparison import Comparison, Entry, as_text
 from experiments.results.folder import replace, status_in
+from experiments.results.metric import Metric
+from experiments.results.summary import NAME
 from experiments.sweeps.jobs import Job
 from experiments.sweeps.listed import quoted
 from experiments.sweeps.protocol import (
@@ -23,6 +25,7 @@ from experiments.sweeps.protocol import (
     summaries,
     until,
 )
+from xformopt.refused import Refused
 
 USAGE = """\
 python -m experiments.compare optim=A,B,… folder=DIR [trials=16 seeds=5 target=0.9 task=… …]
@@ -34,6 +37,7 @@ on `test`; `target` is one of the goal on `valid`, or a list, one for each probl
 goes on with what is not finished, and may ask for more contenders, trials or seeds. All else is as
 for `python -m experiments -m`."""
 
+STUDY = "study.yaml"
 TUNING_SEED = 0
 """That of all trials; those of the final runs are above it."""
 
@@ -45,10 +49,13 @@ def compare(arguments: Sequence[str]) -> int:
         return 0
     try:
         study = study_of(arguments)
+        begins = _take(study)
     except Exception as error:
         return reported(error)
     space = (f"sweep.trials={study.trials}", f"seed={TUNING_SEED}", *study.searched)
     status, sweep = launched(_part(study, "trials", *study.swept, *space))
+    if sweep is None and begins:
+        (study.folder / STUDY).unlink()  # the command is wrong, and the next may be another
     if sweep is None or sweep.was_stopped:
         return status
     tuned = cases(sweep.runs, study.keys)
@@ -56,6 +63,10 @@ def compare(arguments: Sequence[str]) -> int:
     if not best:
         print("error: no trial of any contender was finished", file=sys.stderr)
         return 1
+    try:
+        _check_targets(study, tuned)
+    except Refused as error:
+        return reported(error)
     seeds = ",".join(str(TUNING_SEED + 1 + i) for i in range(study.seeds))
     final_status, final = launched(
         _part(study, "final", f"sweep.list={_keep(study, best)}", f"seed={seeds}")
@@ -64,6 +75,39 @@ def compare(arguments: Sequence[str]) -> int:
         return final_status
     _report(study, tuned, best, cases(final.runs, study.keys))
     return max(status, final_status)
+
+
+def _take(study: Study) -> bool:
+    """Keep what a comparison sets for all its jobs; return whether it begins.
+
+    Raises:
+        Refused: where the folder holds something else.
+    """
+    path, where = study.folder / STUDY, f"`{shown(study.folder)}` holds"
+    if path.exists():
+        before = yaml.safe_load(path.read_text())
+        for one in sorted({*before} ^ {*study.same}):
+            with_out = "with" if one in before else "without"
+            raise Refused(f"{where} a comparison {with_out} `{one}`; another folder: `folder=DIR`")
+        return False
+    if any(study.folder.glob(f"*/*/{NAME}")):
+        raise Refused(f"{where} other runs; another folder: `folder=DIR`")
+    study.folder.mkdir(parents=True, exist_ok=True)
+    replace(path, yaml.safe_dump(study.same))
+    return True
+
+
+def _check_targets(study: Study, tuned: Mapping[Case, Runs]) -> None:
+    """Refuse a target that the goal of its problem cannot come up to."""
+    goals: dict[str, Metric] = {}
+    for case, runs in tuned.items():
+        for one in summaries(runs):
+            if one and one.goal:
+                goals.setdefault(case.problem, one.goal)
+    problems = dict.fromkeys(case.problem for case in tuned)
+    for problem, target in zip(problems, study.targets, strict=False):
+        if problem in goals:
+            goals[problem].check_target("target", target)
 
 
 def _part(study: Study, name: str, *more: str) -> list[str]:
@@ -94,8 +138,9 @@ def _report(
             for case in tuned
             if case.problem == problem
         ]
-        problems[problem] = Comparison(entries, target is not None)
-    said = [
+        problems[problem] = Comparison(entries, target)
+    said = [f"`{study.command}`"]
+    said += [
         f"## {name}\n\n{as_text(one)}" if name else as_text(one) for name, one in problems.items()
     ]
     if len(problems) > 1:

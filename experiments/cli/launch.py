@@ -16,11 +16,12 @@ from experiments.cli.identity import schema
 from experiments.cli.launcher import sharing
 from experiments.cli.ranked import ranked
 from experiments.cli.rerun import store_rerun, store_resume
-from experiments.cli.searching import without_ranges
+from experiments.cli.searching import check_searched, without_ranges
 from experiments.cli.session import Session
 from experiments.cli.store import fill_store
 from experiments.cli.sweep import Sweep
 from experiments.cli.words import taken
+from xformopt.refused import Refused
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -49,6 +50,9 @@ def launched(arguments: Sequence[str]) -> Launched:
         others = with_choices(words.others)
         if words.sweep.trials:
             others, session.ranges = without_ranges(others)
+        check_searched(others)
+        if words.sweep.resume and not any(a.startswith("hydra.sweep.dir=") for a in others):
+            raise Refused("sweep.resume", "beside the folder", True, "`hydra.sweep.dir=DIR`")
         listed = [tuple(with_choices(one)) for one in words.sweep.list]
         session.sweep = words.sweep._replace(list=tuple(listed))
         for one in ((), *listed):

@@ -14,6 +14,7 @@ from hydra.plugins.sweeper import Sweeper
 
 from experiments.cli.errors import REFUSALS, one_line
 from experiments.cli.optuna import optunas, prepare
+from experiments.cli.patience import patience
 from experiments.cli.session import Session
 from experiments.cli.sweep import Sweep
 from experiments.results.claim import holder
@@ -78,6 +79,8 @@ class Shared(Launcher):
         """Return what each job reached, now or before."""
         jobs = self.sweep.jobs_of(job_overrides)
         left = self.sweep.left(jobs)
+        if len(left) < len(jobs):
+            print(f"{len(jobs) - len(left)} of {len(jobs)} jobs are finished already", flush=True)
         self.sweep.jobs |= dict.fromkeys(jobs)
         returned = {job: _returned(job, self.sweep.done(job)) for job in {*jobs} - {*left}}
         while left:
@@ -94,7 +97,8 @@ class Shared(Launcher):
         """Have jobs run; a launcher that fails, as with a job that was killed, is asked again."""
         for tries in reversed(range(1 + self.sweep.session.sweep.retries)):
             try:
-                return self.inner.launch([[*job] for job in jobs], index)
+                with patience(self.inner, self.sweep.session.stopped):
+                    return self.inner.launch([[*job] for job in jobs], index)
             except Exception as error:
                 if isinstance(error, REFUSALS) or not tries:
                     raise

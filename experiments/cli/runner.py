@@ -11,7 +11,6 @@ from experiments.cli.errors import Failure, failure
 from experiments.cli.identity import identity_of
 from experiments.cli.leftovers import drop_leftovers, of_empty_routes
 from experiments.cli.schema import check_keys, check_parts
-from experiments.cli.table import shown
 from experiments.results.folder import Busy, RunFolder
 from experiments.results.summary import Summary
 from experiments.run.build import build
@@ -97,10 +96,10 @@ class Runner:
         summary = Summary("running", cfg.get("seed"), overrides, schema=self.schema)
         try:
             summary = replace(summary, identity=identity_of(cfg))
+            folder.write_summary(summary)
             if optim:
                 check_appended(optim, overrides)
             parts = self._build(cfg, overrides)
-            folder.write_summary(summary)
             folder.write_config(OmegaConf.to_yaml(cfg, resolve=True))
         except Exception as error:
             failed = _failure(error, cfg, folder)
@@ -137,10 +136,6 @@ class Runner:
         explained = cache(lambda error: _failure(error, cfg, folder))
         try:
             summary = run(parts, folder, summary, lambda error: explained(error).reason, checkpoint)
-        except KeyboardInterrupt:
-            if found(folder.path):
-                self._say((f"`resume={shown(folder.path)}` goes on from the last checkpoint",))
-            raise
         except Busy:
             raise
         except Exception as error:

@@ -23,6 +23,14 @@ def without_ranges(arguments: Sequence[str]) -> tuple[list[str], Space]:
     return others, found
 
 
+def check_searched(arguments: Sequence[str]) -> None:
+    """Refuse ranges that nothing searches."""
+    for key in without_ranges(arguments)[1]:
+        if not any(a.startswith("hydra/sweeper=") for a in arguments):
+            rule = "a value: `sweep.trials=N` or `hydra/sweeper=optuna` searches an interval"
+            raise Refused(f"`{key}` must be {rule}")
+
+
 def space_of(cfg: DictConfig, fixed: Iterable[str]) -> Space:
     """Return the space of the chosen optimizer, without what the command has fixed."""
     choices = cfg.hydra.runtime.choices

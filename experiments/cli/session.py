@@ -13,10 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 from experiments.cli.errors import WRONG_COMMAND, Failure
 from experiments.cli.ranked import shared_out
 from experiments.cli.runner import Runner
-from experiments.cli.table import show
+from experiments.cli.table import show, shown
 from experiments.results.claim import holder
 from experiments.results.folder import Busy
 from experiments.results.summary import Summary
+from experiments.run.checkpoint import found
+from experiments.run.judging import Diverged
 from experiments.run.ranks import of_first, rank, ranks
 from experiments.sweeps.gpus import keep_to_one
 from experiments.sweeps.jobs import Elsewhere
@@ -52,14 +54,24 @@ class Session(Runner):
         typed: Any = OmegaConf.to_container(hydra_cfg.overrides.task, resolve=False)
         overrides, optim = (*self.rerun, *map(str, typed)), hydra_cfg.runtime.choices.get("optim")
         if hydra_cfg.mode != RunMode.MULTIRUN:
-            outcome = self.run(cfg, folder, overrides, optim)
+            try:
+                outcome = self.run(cfg, folder, overrides, optim)
+            except KeyboardInterrupt:
+                if found(folder):
+                    self._say((f"`resume={shown(folder)}` goes on from the last checkpoint",))
+                raise
             if isinstance(outcome, Failure):
                 self.report(outcome)
                 return None
             show(outcome, folder)
             return outcome.reached()
-        with shared_out(folder) as own:
-            return self._of_sweep(cfg, folder, own, overrides, optim)
+        try:
+            with shared_out(folder) as own:
+                return self._of_sweep(cfg, folder, own, overrides, optim)
+        except KeyboardInterrupt:
+            if os.getpid() == self.process:
+                raise
+            return None  # or the launcher would end the other workers, which save what they have
 
     def _of_sweep(
         self,
@@ -98,8 +110,8 @@ class Session(Runner):
             try:
                 outcome = self.run(cfg.copy(), own, overrides, optim, again=folder)
             except Busy as error:
-                return Elsewhere(str(folder), str(error))
-            if not (left and isinstance(outcome, Failure)) or outcome.status == WRONG_COMMAND:
+                return Elsewhere(str(folder), holder(folder) or str(error))
+            if not (left and isinstance(outcome, Failure)) or _is_hopeless(outcome):
                 return outcome
             print(f"note: it is tried again, after {outcome.line}", flush=True)
         raise AssertionError("the last try returns")
@@ -113,3 +125,8 @@ class Session(Runner):
             print(f"error: {who}{job}{failed.line}", file=sys.stderr)
         self.status = 1 if job else failed.status
         return self.status
+
+
+def _is_hopeless(failed: Failure) -> bool:
+    """Return whether the same job fails alike: by what it sets, or what it computes."""
+    return failed.status == WRONG_COMMAND or isinstance(failed.error, Diverged)

@@ -1,21 +1,24 @@
 """The command line of a comparison: what is swept, what is searched, what is the same for all."""
 
+import shlex
 from collections.abc import Sequence
 from math import isfinite, prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override
 
 from experiments.cli.command import SWEEP, overrides_of, with_choices
 from experiments.cli.searching import without_ranges
 from experiments.cli.store import fill_store
 from experiments.cli.words import taken
-from experiments.results.swept import settings
-from experiments.sweeps.protocol import is_of_problem
+from experiments.results.identity import APART
+from experiments.results.swept import part_of, settings
+from experiments.sweeps.protocol import PROBLEMS, is_of_problem
 from xformopt.refused import Refused, check_count
 
+FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 WORDS = {"trials": 16, "seeds": 5, "target": None, "folder": None}
 
 
@@ -30,6 +33,7 @@ class Study(NamedTuple):
     trials: int
     seeds: int
     targets: list[float]
+    command: str
     given: list[str]
     searched: list[str]
     swept: list[str]
@@ -38,6 +42,16 @@ class Study(NamedTuple):
     def keys(self) -> list[str]:
         """Return the keys that are swept."""
         return [*settings(self.swept)]
+
+    @property
+    def same(self) -> list[str]:
+        """Return what each job of a comparison has whenever it goes on: no problem, no looks."""
+        apart = {*APART, *PROBLEMS, "hydra", "sweep", "trust"}
+        return sorted(
+            one
+            for one in self.given
+            if not {name for key in settings([one]) for name in (key, part_of(key))} & apart
+        )
 
     @property
     def set_for_all(self) -> list[str]:
@@ -58,7 +72,10 @@ def study_of(arguments: Sequence[str]) -> Study:
     others = [a for a in arguments if a not in own.values() and a not in SWEEP]
     given, searched, swept = _sorted(others)
     targets = _targets(words.pop("target"), swept)
-    return Study(**words, targets=targets, given=given, searched=searched, swept=swept)
+    command = shlex.join(["python", "-m", "experiments.compare", *arguments])
+    return Study(
+        **words, targets=targets, command=command, given=given, searched=searched, swept=swept
+    )
 
 
 def _targets(given: Any, swept: Sequence[str]) -> list[float]:
@@ -70,6 +87,7 @@ def _targets(given: Any, swept: Sequence[str]) -> list[float]:
         one.key_or_group: _length(one) for one in overrides_of(own)
     }  # the last of a key counts
     count = prod(lengths.values())
+    given = given.list if isinstance(given, ChoiceSweep) else given
     held = given if isinstance(given, list) else [given] * count
     if len(held) != count or not all(type(one) in (int, float) and isfinite(one) for one in held):
         each = f", or one for each of {count} problems" if count > 1 else ""
@@ -89,6 +107,8 @@ def _sorted(others: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     """Return what is given for all jobs, what is searched, and what is swept."""
     fill_store(taken(["-m", "sweep.trials=1", *others]).trusted)
     for key in settings(others):
+        if key in FOLDERS:
+            raise Refused(f"`{key}`: a comparison has its own; `folder=DIR` says where")
         if key in ("seed", "sweep.trials", "sweep.list", "sweep.resume"):
             way_out = "`trials=N`, `seeds=N`, and the command goes on by itself"
             raise Refused(f"`{key}`: a comparison has its own; {way_out}")

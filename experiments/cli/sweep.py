@@ -79,7 +79,8 @@ class Sweep:
         began = dict.fromkeys(path for path in self.runs.values() if path in after.found)
         reached = [after.found[path] for path in began]
         reached += [None for path in self.runs.values() if path not in after.found]
-        said = [progress(reached)]
+        left = progress(reached)
+        said = [f"{left}; the same command with `sweep.resume=true` goes on" if left else ""]
         if summaries:
             rows = leaderboard(summaries, map(self._named, self.jobs))
             table, failed = as_markdown(rows), failures(after, began)
@@ -146,7 +147,7 @@ class Sweep:
 def _is_apart(override: str) -> bool:
     """Return whether what is set tells no jobs apart."""
     (key,) = settings([override])
-    return part_of(key) in {*APART} - {"seed"}
+    return not {key, part_of(key)}.isdisjoint({*APART} - {"seed"})
 
 
 def _text(value: Any) -> str:

@@ -23,7 +23,7 @@ def as_text_across(problems: Sequence[Comparison]) -> str:
     """
     names = [entry.name for entry in problems[0].entries]
     ranks = dict(zip(names, np.mean([_ranks(one, names) for one in problems], axis=0), strict=True))
-    has_target = all(one.has_target for one in problems)
+    has_target = all(one.target is not None for one in problems)
     areas = [scores(_taken(problems, of)) for of in (STEPS, SECONDS)] if has_target else []
     head = ["contender", "mean rank", "profile of steps", "profile of seconds"]
     rows = [

@@ -43,7 +43,7 @@ class Comparison:
     """Contenders on one problem, over the seeds that all who have any final run have finished."""
 
     entries: Sequence[Entry]
-    has_target: bool = False
+    target: float | None = None
 
     @cached_property
     def seeds(self) -> list[int]:
@@ -74,7 +74,7 @@ class Comparison:
         """Return the score of each contender's profile of steps to the target over the seeds."""
         held = {entry.name: entry.to_target for entry in self.entries if entry.finished}
         times = {k: [own.get(s, (inf, inf))[0] for s in self.seeds] for k, own in held.items()}
-        return scores(times) if self.has_target else {}
+        return scores(times) if self.target is not None else {}
 
     @property
     def ranked(self) -> list[Entry]:
@@ -90,8 +90,9 @@ def as_text(comparison: Comparison) -> str:
     held = comparison.figures
     count, pairs, least = len(comparison.seeds), len(held) * (len(held) - 1) // 2, detectable(held)
     seen = (
-        f"With {count} seeds a pair must differ by {least:.4g} to be seen in 80 % of studies, at "
-        f"5 % for all {pairs} pairs together."
+        f"With {count} seeds a pair whose differences spread as those of all pairs do together "
+        f"must differ by {least:.4g} to be seen in 80 % of studies, at 5 % for all {pairs} "
+        "pairs together."
     )
     said = seen if least < inf else "Neither one seed nor one contender shows a difference."
     return "\n\n".join(filter(None, [_contenders(comparison), _pairs(comparison), said]))
@@ -100,7 +101,8 @@ def as_text(comparison: Comparison) -> str:
 def _contenders(comparison: Comparison) -> str:
     head = ["contender", "chosen", f"{comparison.metric.name} ± sd", "95 % interval"]
     head += ["trials", "seeds", "failed", "seconds in all"]
-    head += ["to target", "profile"] if comparison.has_target else []
+    if comparison.target is not None:
+        head += [f"to {comparison.target:g}", "profile of steps"]
     rows = [_row(comparison, entry) for entry in comparison.ranked]
     return as_markdown(head, rows, aligned=True)
 
@@ -113,7 +115,7 @@ def _row(comparison: Comparison, entry: Entry) -> list[str]:
     row = [entry.name, entry.chosen, _spread(held), _interval(held)]
     row += [f"{tuned}/{len(entry.tuned)}", f"{len(entry.finished)}/{len(entry.final)}"]
     row += [str(failed), f"{seconds:.0f}"]
-    if comparison.has_target:
+    if comparison.target is not None:
         of = comparison.scores.get(entry.name)
         row += [_to_target(entry), "" if of is None else f"{of:.2f}"]
     return row

@@ -6,7 +6,7 @@ from hashlib import sha256
 from string import hexdigits
 from typing import Any
 
-APART = ("seed", "device", "pictures", "observers", "logger")
+APART = ("seed", "device", "pictures", "observers", "logger", "trainer.checkpoint_every")
 """Keys of the config that do not change what is compared."""
 DIGITS = 16
 
@@ -24,7 +24,7 @@ def identity(cfg: Mapping[str, Any]) -> str:
     >>> identity({"transforms": one}) == identity({"transforms": other})
     False
     """
-    held = {key: value for key, value in cfg.items() if key not in APART}
+    held = {key: _without(key, value) for key, value in cfg.items() if key not in APART}
     return sha256(json.dumps(_plain(held)).encode()).hexdigest()[:DIGITS]
 
 
@@ -35,6 +35,13 @@ def is_identity(name: str) -> bool:
     (False, True)
     """
     return len(name) == DIGITS and set(name) <= set(hexdigits.lower())
+
+
+def _without(key: str, value: Any) -> Any:
+    """Return a value of the config without what stands apart in it."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: own for name, own in value.items() if f"{key}.{name}" not in APART}
 
 
 def _plain(value: Any) -> Any:

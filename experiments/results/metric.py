@@ -2,6 +2,8 @@
 
 from typing import Literal, NamedTuple
 
+from xformopt.refused import Refused
+
 Mode = Literal["min", "max"]
 Scale = Literal["linear", "log"]
 
@@ -24,6 +26,12 @@ class Metric(NamedTuple):
     def better(self, new: float, old: float) -> bool:
         """Return whether `new` beats `old`."""
         return new > old if self.mode == "max" else new < old
+
+    def check_target(self, key: str, target: float | None) -> None:
+        """Refuse a target that it cannot come up to."""
+        if target is not None and self.limit is not None and self.better(target, self.limit):
+            rule = f"at {'most' if self.mode == 'max' else 'least'} {self.limit:g} for {self.name}"
+            raise Refused(key, rule, target)
 
     def on(self, split: str) -> "Metric":
         """Return the same on a part of the data; on "" it is itself."""

@@ -45,7 +45,7 @@ def build(cfg: DictConfig) -> Parts:
     trainer: Trainer = instantiate(cfg.trainer)
     check_strategy(trainer.strategy)
     task = _task(cfg)
-    trainer.check_target(task.goal)
+    task.goal.check_target("trainer.target", trainer.target)
     data = _data(cfg, task)
     data = data.to(device) if data else None
     robustness = _robustness(cfg, data)

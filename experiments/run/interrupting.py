@@ -17,14 +17,15 @@ AGAIN = b"; once more stops at once"
 class Interruptions:
     """Keeps the first signal that would end a run until `act`; a second acts at once.
 
-    Of several ranks all hear it, some twice, since `torchrun` passes it on: no second acts. Only
-    the main thread hears signals, so that elsewhere nothing is held back.
+    Of several ranks all hear it, some twice, since `torchrun` passes it on, and so do the jobs of
+    submitit: no second acts. Only the main thread hears signals, so that elsewhere nothing is held
+    back.
     """
 
     def __init__(self, *, held: bool) -> None:
         """Hold signals back, or let them act as they did."""
         self.came: signal.Signals | None = None
-        self.again = ranks() == 1
+        self.again = ranks() == 1 and "SUBMITIT_EXECUTOR" not in os.environ
         held = held and threading.current_thread() is threading.main_thread()
         handlers = {number: signal.getsignal(number) for number in SIGNALS if held}
         self.before = {number: handler for number, handler in handlers.items() if callable(handler)}

@@ -9,7 +9,6 @@ from experiments.adversarial.contract import Adversarial
 from experiments.adversarial.madry import Madry
 from experiments.data.batches import Batches
 from experiments.observers.weights import KEPT, Kept
-from experiments.results.metric import Metric
 from experiments.run.checkpoint import Every
 from experiments.run.ranks import Strategy
 from xformopt.perturbations import Attack
@@ -131,16 +130,6 @@ class Trainer:
     def replays(self) -> int:
         """Return the number of steps that are made with a batch."""
         return self.adversarial.replays if isinstance(self.adversarial, Adversarial) else 1
-
-    def check_target(self, goal: Metric) -> None:
-        """Refuse a target that the goal cannot come up to."""
-        if (
-            self.target is not None
-            and goal.limit is not None
-            and goal.better(self.target, goal.limit)
-        ):
-            rule = f"at {'most' if goal.mode == 'max' else 'least'} {goal.limit:g} for {goal.name}"
-            raise Refused("trainer.target", rule, self.target)
 
     @property
     def is_resumable(self) -> bool:

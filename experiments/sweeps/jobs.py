@@ -63,7 +63,7 @@ def failures(runs: Runs, paths: Iterable[Path]) -> str:
     )
     rows = [
         [
-            words[path],
+            words[path] or " ".join(one.overrides),
             one.status,
             one.error or "it ended without a word",
             str(path.relative_to(runs.folder)),

@@ -56,6 +56,7 @@ class TestResume:
         before, table = inodes(first.folder), rows(first.folder)
         again = cli(*TOY, "seed=0,1", AGAIN, folder=first.folder)
         assert again.status == 0, again.err
+        assert "2 of 2 jobs are finished already" in again.out
         assert inodes(first.folder) == before
         assert rows(first.folder) == table
         assert "step 0/5" not in again.out
@@ -101,6 +102,22 @@ class TestResume:
         result = cli(*TOY, "seed=0,1", folder="../there")
         assert result.status == 0, result.err
         assert [row["seeds"] for row in rows(tmp_path / "there")] == ["2/2"]
+
+    def test_without_its_folder(self, capsys: Any):
+        from experiments.cli.launch import launch
+
+        assert launch([*TOY, AGAIN]) == 2
+        said = "`sweep.resume` must be beside the folder, got True; `hydra.sweep.dir=DIR`"
+        assert said in capsys.readouterr().err
+
+    def test_how_often_checkpoints_are_saved_is_no_other_job(self, cli: Any):
+        words = (*DIGITS, "trainer.steps=2", "seed=0")
+        first = cli(*words)
+        before = inodes(first.folder)
+        again = cli(*words, "trainer.checkpoint_every=1", AGAIN, folder=first.folder)
+        assert again.status == 0, again.err
+        assert "step 0/2" not in again.out
+        assert inodes(first.folder) == before
 
     def test_from_its_checkpoint(self, cli: Any, breaks: set[int]):
         whole = cli(*DIGITS, "trainer.steps=8", "seed=0,1")
@@ -215,6 +232,12 @@ class TestFailure:
         assert result.summaries[0]["status"] == "finished"
         assert (result.jobs[0] / "traceback.txt").exists()
 
+    def test_what_fails_alike_is_not(self, cli: Any):
+        diverges = ("optim/inner=sgd", "optim.inner.lr=1e30", "optim/transforms=[]")
+        result = cli(*TOY, *diverges, "sweep.retries=2")
+        assert "diverged" in result.summaries[0]["error"]
+        assert "it is tried again" not in result.out
+
     def test_a_wrong_setting_is_not(self, cli: Any, monkeypatch: Any):
         result = cli(*TOY, "trainer.eval_every=-1", "sweep.retries=2")
         assert result.status == 1
@@ -230,6 +253,10 @@ class TestFailure:
                 "`sweep.on_error` must be one of continue, stop, got 'go'",
             ),
             (["-m", "sweep.retries=-1"], "`sweep.retries` must be an int >= 0, got -1"),
+            (
+                ["-m", "optim.lr_scale=interval(1,2)"],
+                "`optim.lr_scale` must be a value: `sweep.trials=N`",
+            ),
             (["sweep.resume=true"], "`sweep.resume=true`: nothing reads it without `-m`"),
         ],
     )
@@ -338,6 +365,19 @@ class TestProcesses:
         assert process.returncode == 0, said
         assert "note: the launcher is asked again, after A worker process managed by" in said
         assert [row["seeds"] for row in rows(tmp_path / "sweep")] == ["1/1", "1/1"]
+
+    def test_workers_save_what_they_have_at_ctrl_c(self, tmp_path: Path):
+        words = (*DIGITS, "trainer.steps=100000", "trainer.eval_every=50", "seed=0,1,2")
+        process = started(tmp_path / "sweep", *words, "hydra/launcher=joblib")
+        metrics = (tmp_path / "sweep").glob
+        while len([*metrics("*/*/metrics.jsonl")]) < 2:
+            assert process.poll() is None
+            time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate()
+        assert process.returncode == 130, said
+        assert "0 of 3 jobs are finished; 2 interrupted, 1 not begun; the same command" in said
+        assert len([*metrics("*/*/checkpoints/step_*/state.pt")]) == 2
 
     @pytest.mark.long
     @pytest.mark.timeout(900)

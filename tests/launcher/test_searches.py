@@ -214,7 +214,7 @@ class TestCompare:
             assert f"| {name} " in report
             assert f"| {sum(own) / 3:.4g} ± " in report
         assert "| 3/3    | 3/3   | 0 " in report
-        assert "With 3 seeds a pair must differ by " in report
+        assert "With 3 seeds a pair whose differences spread as those of all pairs" in report
         best = {
             name: max(
                 (one for one in self.trials(tmp_path) if f"optim={name}" in one["overrides"]),
@@ -234,6 +234,26 @@ class TestCompare:
         found = sorted((folder / "study/trials").glob("*/*/summary.json"))
         return [json.loads(path.read_text()) for path in found]
 
+    def test_its_folder_is_its_own(self, compare: Any, cli: Any, tmp_path: Path):
+        words = ("optim=sgd_momentum,lion", "trials=1", "seeds=1", "trainer.steps=1")
+        assert compare(*words, "optim.foo=1")[0] == 2
+        status, _, err = compare(*words, "target=1.5")
+        assert (status, err) == (
+            2,
+            "error: `target` must be at most 1 for valid_accuracy, got 1.5\n",
+        )
+        assert compare(*words, "device=cpu")[0] == 0
+        report = (tmp_path / "study/comparison.md").read_text()
+        assert "python -m experiments.compare task=digits model=mlp" in report
+        status, _, err = compare(*words[:-1], "trainer.steps=2")
+        assert status == 2
+        assert "` holds a comparison with `trainer.steps=1`; another folder: `folder=DIR`" in err
+        assert (tmp_path / "study/comparison.md").read_text() == report
+        cli("-m", *self.WORDS, "trainer.steps=1", folder=tmp_path / "sweep")
+        status, _, err = compare(*words, f"folder={tmp_path}/sweep")
+        assert status == 2
+        assert "` holds other runs; another folder: `folder=DIR`" in err
+
     def test_one_that_fails_is_shown(self, compare: Any, tmp_path: Path):
         words = ("optim.inner=sparseadam,sgd", "trials=1", "seeds=2", "eval.subset=50")
         status, _, err = compare(*words, "eval.attacks=[fgsm]", "eval.epsilon=0.1")
@@ -250,7 +270,7 @@ class TestCompare:
             "+optim/transforms=clip_norm,soft_clip",
             "optim.lr_scale=tag(log,interval(1,9))",
         )
-        more = ("trials=2", "seeds=2", "sweep.sampler=random", "target=[0.1,1.1]")
+        more = ("trials=2", "seeds=2", "sweep.sampler=random", "target=0.1,1.0")
         status, _, err = compare(*words, *appended, *more)
         assert status == 0, err
         report = (tmp_path / "study/comparison.md").read_text()
@@ -260,7 +280,7 @@ class TestCompare:
                 for link in ("clip_norm", "soft_clip"):
                     assert f"| {contender} optim/transforms={link}" in own
             assert own.count("| 2/2    | 2/2   | 0 ") == 4
-            assert own.count(" steps, ") == (4 if valid == 0.1 else 0)  # none comes up to 1.1
+            assert own.count(" steps, ") == (4 if valid == 0.1 else 0)  # none comes up to 1
         _, own = report.split("## all 2 problems\n")
         assert "| contender " in own
         assert own.count(" 0.50 ") >= 4  # all begin above 0.1, so that each has the one problem
@@ -279,6 +299,10 @@ class TestCompare:
             (["optim=lion,muon", "seeds=0"], "`seeds` must be an int >= 1, got 0"),
             (["optim=lion,muon", "target=high"], "`target` must be a number, or left out"),
             (["optim=lion,muon", "target=[0.9,0.8]"], "`target` must be a number, or left out"),
+            (
+                ["optim=lion,muon", "hydra.sweep.dir=d"],
+                "`hydra.sweep.dir`: a comparison has its own",
+            ),
             (["optim=lion,muon", "target=nan"], "`target` must be a number, or left out"),
             (
                 ["optim=lion,muon", "task=glob(dig*)", "target=0.9"],

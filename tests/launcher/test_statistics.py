@@ -141,7 +141,7 @@ class TestAcross:
     """Several problems together."""
 
     def rows(self, *problems: list[Entry]) -> dict[str, list[str]]:
-        lines = as_text_across([Comparison(one, has_target=True) for one in problems]).splitlines()
+        lines = as_text_across([Comparison(one, target=0.5) for one in problems]).splitlines()
         cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
         return {name: figures for name, *figures in cells}
 
