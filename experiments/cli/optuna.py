@@ -59,7 +59,7 @@ def _trials(own: Any, sweep: Sweep, arguments: Sequence[str]) -> list[Any]:
     from optuna.trial import create_trial
 
     said = [*own._parse_sweeper_params_config(), *arguments]
-    space, fixed = create_params_from_overrides(said)
+    space, fixed, *_ = create_params_from_overrides(said)  # 1.4 gives more
     set_here = settings([*sweep.session.rerun, *(f"{k}={v}" for k, v in fixed.items())])
     found = []
     for run in sweep.before.found.values():

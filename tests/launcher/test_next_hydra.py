@@ -1,4 +1,4 @@
-"""Configs, launcher, sweeps and joblib under Hydra 1.4, whose release candidate is out.
+"""Configs, launcher, sweeps, joblib and Optuna under Hydra 1.4, whose release candidate is out.
 
 Run with `pytest -m long tests/launcher/test_next_hydra.py`.
 """
@@ -13,8 +13,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NEXT = ("hydra-core==1.4.0rc3", "omegaconf==2.4.1rc1", "hydra-joblib-launcher==1.4.0rc3")
-OTHERS = ("hydra_core", "hydra_plugins", "omegaconf")
+NEXT = (
+    "hydra-core==1.4.0rc3",
+    "omegaconf==2.4.1rc1",
+    "hydra-joblib-launcher==1.4.0rc3",
+    "hydra-optuna-sweeper==1.4.0rc3",
+    "optuna==5.0.0",
+)
+OTHERS = ("hydra_core", "hydra_plugins", "omegaconf", "optuna")
 """What is of the other version."""
 TESTS = (
     "tests/test_configs.py",
