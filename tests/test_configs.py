@@ -193,8 +193,8 @@ app()
 
 @pytest.fixture
 def users_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The YAML files of the README beside an app of a user's, to be run with arguments."""
-    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    """The YAML files of the guide beside an app of a user's, to be run with arguments."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "xformopt/README.md").read_text(), re.DOTALL)
     for block in blocks:
         (name,) = re.findall(r"# (conf/\S+\.yaml)", block)
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

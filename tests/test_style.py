@@ -77,9 +77,9 @@ def blocks_of(page: str) -> list[str]:
 
 
 def test_the_readme_examples_run(tmp_path: Path):
-    """The Python blocks of both guides, as files of their own; under Hydra 1.4 as it says there."""
-    first, recipe, routes, second, kit, third = blocks_of("README.md")
-    attack, own, corrupt, dead = blocks_of("xformopt/README.md")
+    """The Python blocks of both pages, as files of their own; under Hydra 1.4 as it says there."""
+    first, app, short = blocks_of("README.md")
+    recipe, routes, second, kit, third, attack, own, corrupt, dead = blocks_of("xformopt/README.md")
     (tmp_path / "example.py").write_text(first + "print(len(optimizer.transforms))\n")
     (tmp_path / "attack.py").write_text(attack + "print(robust <= 1)\n")
     (tmp_path / "own.py").write_text(own + "print(moved.shape)\n")
@@ -88,7 +88,9 @@ def test_the_readme_examples_run(tmp_path: Path):
     (tmp_path / "recipe.py").write_text(recipe + "print(*optimizer.transforms)\n")
     (tmp_path / "routes.py").write_text(routes.replace("print(", "print(len(optimizer.routes), "))
     (tmp_path / "shrink.py").write_text(second + "print(shrink(by=0.5))\n")
+    (tmp_path / "short.py").write_text(short + "print(shrink(by=0.5))\n")
     (tmp_path / "kit.py").write_text(kit + "print('kept')\n")
+    assert app == third
     (tmp_path / "app.py").write_text(third.replace('version_base="1.3"', OPTIONS))
     overrides = ["optim/transforms=[top_q]", "optim.transforms.top_q.q=0.3"]
     for process in (
@@ -102,6 +104,7 @@ def test_the_readme_examples_run(tmp_path: Path):
             (["recipe.py"], "lion_mix sign weight_decay"),
             (["routes.py"], "3 route"),
             (["shrink.py"], "shrink(by=0.5)"),
+            (["short.py"], "shrink(by=0.5)"),
             (["kit.py"], "kept"),
         ],
         [(["app.py", "optim=muon"], "RoutedOptimizer (")],
