@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.cli.errors import WRONG_COMMAND, Failure
-from experiments.cli.ranked import shared_out
+from experiments.cli.ranked import SUBMITTED, shared_out
 from experiments.cli.runner import Runner
 from experiments.cli.table import show, shown
 from experiments.results.claim import holder
@@ -71,6 +71,8 @@ class Session(Runner):
         except KeyboardInterrupt:
             if os.getpid() == self.process:
                 raise
+            if self.stopped and SUBMITTED not in os.environ:
+                self.stopped.touch()  # before this worker takes its next job
             return None  # or the launcher would end the other workers, which save what they have
 
     def _of_sweep(

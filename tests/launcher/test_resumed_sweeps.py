@@ -284,6 +284,11 @@ class dies(Observer):
 """
 
 
+def hears_ctrl_c() -> None:
+    """As in a terminal; what a script starts in the background does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def started(folder: Path, *words: str, path: Path = ROOT) -> subprocess.Popen[str]:
     """A launcher in a process group of its own."""
     return subprocess.Popen(
@@ -300,6 +305,7 @@ def started(folder: Path, *words: str, path: Path = ROOT) -> subprocess.Popen[st
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=hears_ctrl_c,
         env={**os.environ, "HYDRA_FULL_ERROR": "0", "PYTHONPATH": str(path)},
     )
 

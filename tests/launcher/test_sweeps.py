@@ -51,7 +51,10 @@ def test_leaderboard(cli: Any):
     assert f"| optim/inner=sparseadam seed=1 optim.param_ndim=1 | failed | {said} |" in " ".join(
         result.out.split()
     )
-    assert "8 of 12 jobs are finished; 4 failed\n" in result.out
+    assert (
+        "8 of 12 jobs are finished; 4 failed; the same command with `sweep.resume=true`"
+        in result.out
+    )
 
 
 def test_what_stands_above_is_true_of_all_rows():
