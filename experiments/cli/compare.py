@@ -12,7 +12,6 @@ from experiments.cli.table import shown
 from experiments.results.across import as_text_across
 from experiments.results.comparison import Comparison, Entry, as_text
 from experiments.results.folder import replace, status_in
-from experiments.results.metric import Metric
 from experiments.results.summary import NAME
 from experiments.sweeps.jobs import Job
 from experiments.sweeps.listed import quoted
@@ -37,6 +36,8 @@ on `test`; `target` is one of the goal on `valid`, or a list, one for each probl
 goes on with what is not finished, and may ask for more contenders, trials or seeds. All else is as
 for `python -m experiments -m`."""
 
+Targets = dict[str, float | None]
+"""That of each problem."""
 STUDY = "study.yaml"
 TUNING_SEED = 0
 """That of all trials; those of the final runs are above it."""
@@ -64,7 +65,7 @@ def compare(arguments: Sequence[str]) -> int:
         print("error: no trial of any contender was finished", file=sys.stderr)
         return 1
     try:
-        _check_targets(study, tuned)
+        targets = _targets(study, tuned, best)
     except Refused as error:
         return reported(error)
     seeds = ",".join(str(TUNING_SEED + 1 + i) for i in range(study.seeds))
@@ -73,7 +74,7 @@ def compare(arguments: Sequence[str]) -> int:
     )
     if final is None:
         return final_status
-    _report(study, tuned, best, cases(final.runs, study.keys))
+    _report(study, targets, tuned, best, cases(final.runs, study.keys))
     return max(status, final_status)
 
 
@@ -97,17 +98,15 @@ def _take(study: Study) -> bool:
     return True
 
 
-def _check_targets(study: Study, tuned: Mapping[Case, Runs]) -> None:
-    """Refuse a target that the goal of its problem cannot come up to."""
-    goals: dict[str, Metric] = {}
-    for case, runs in tuned.items():
-        for one in summaries(runs):
-            if one and one.goal:
-                goals.setdefault(case.problem, one.goal)
+def _targets(study: Study, tuned: Mapping[Case, Runs], best: Mapping[Case, Job]) -> Targets:
+    """Return the target of each problem; refuse one that the goal cannot come up to."""
     problems = dict.fromkeys(case.problem for case in tuned)
-    for problem, target in zip(problems, study.targets, strict=False):
-        if problem in goals:
-            goals[problem].check_target("target", target)
+    targets: Targets = dict(zip(problems, study.targets or [None] * len(problems), strict=False))
+    for case, job in best.items():
+        folder = tuned[case][job]
+        if folder and (goal := status_in(folder).goal):
+            goal.check_target("target", targets[case.problem])
+    return targets
 
 
 def _part(study: Study, name: str, *more: str) -> list[str]:
@@ -125,14 +124,14 @@ def _keep(study: Study, best: Mapping[Case, Job]) -> str:
 
 def _report(
     study: Study,
+    targets: Targets,
     tuned: Mapping[Case, Runs],
     best: Mapping[Case, Job],
     final: Mapping[Case, Runs],
 ) -> None:
     """Print and save what each problem shows."""
     problems: dict[str, Comparison] = {}
-    for problem in dict.fromkeys(case.problem for case in tuned):
-        target = study.targets[len(problems)] if study.targets else None
+    for problem, target in targets.items():
         entries = [
             _entry(study, case, tuned[case], best.get(case), final.get(case, {}), target)
             for case in tuned

@@ -48,9 +48,11 @@ def launched(arguments: Sequence[str]) -> Launched:
         session.rerun = [f"rerun={words.rerun}"] if words.rerun else []
         fill_store(words.trusted)
         others = with_choices(words.others)
+        plain, ranges = without_ranges(others)
         if words.sweep.trials:
-            others, session.ranges = without_ranges(others)
-        check_searched(others)
+            others, session.ranges = plain, ranges
+        else:
+            check_searched(ranges, others)
         if words.sweep.resume and not any(a.startswith("hydra.sweep.dir=") for a in others):
             raise Refused("sweep.resume", "beside the folder", True, "`hydra.sweep.dir=DIR`")
         listed = [tuple(with_choices(one)) for one in words.sweep.list]

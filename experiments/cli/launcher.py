@@ -79,10 +79,11 @@ class Shared(Launcher):
         """Return what each job reached, now or before."""
         jobs = self.sweep.jobs_of(job_overrides)
         left = self.sweep.left(jobs)
-        if len(left) < len(jobs):
-            print(f"{len(jobs) - len(left)} of {len(jobs)} jobs are finished already", flush=True)
+        done = {*jobs} - {*left}
+        if done:
+            print(f"{len(done)} of {len({*jobs})} jobs are finished already", flush=True)
         self.sweep.jobs |= dict.fromkeys(jobs)
-        returned = {job: _returned(job, self.sweep.done(job)) for job in {*jobs} - {*left}}
+        returned = {job: _returned(job, self.sweep.done(job)) for job in done}
         while left:
             found = self._launched(left, initial_job_idx)
             if self.sweep.is_stopped():
@@ -112,10 +113,11 @@ def _put_between(sweeper: Sweeper, sweep: Sweep) -> None:
     for word in ("list", "trials"):
         if getattr(sweep.session.sweep, word) and type(sweeper).__name__ != "BasicSweeper":
             raise Refused(f"`sweep.{word}`: `hydra/sweeper=basic` alone reads it")
-    asked = getattr(sweeper.launcher, "params", {}).get("tasks_per_node", 1)
+    params = getattr(sweeper.launcher, "params", {})
+    asked = params.get("tasks_per_node", 1) * params.get("nodes", 1)
     if asked > 1 and sweep.session.sweep.retries:
         rule = "jobs of one process; `sweep.resume=true` tries others again"
-        raise Refused("sweep.retries", rule, f"{asked} tasks a node")
+        raise Refused("sweep.retries", rule, f"{asked} tasks")
     sweeper.launcher = Shared(sweeper.launcher, sweep)
     validate = sweeper.validate_batch_is_legal
     sweeper.validate_batch_is_legal = lambda batch: validate(

@@ -1,6 +1,5 @@
 """Ctrl-C while workers run the jobs of a sweep: they hear it too, and save what they have."""
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hydra.plugins.launcher import Launcher
+
+from experiments.run.interrupting import say
 
 HEARING = ("JoblibLauncher", "LocalLauncher")
 """Launchers whose workers share our terminal, and hear what we hear."""
@@ -30,7 +31,7 @@ def patience(launcher: Launcher, stopped: Path | None) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         came.append(number)
         stopped.touch()
-        os.write(2, SAID)  # print may be at work
+        say(SAID)
 
     signal.signal(signal.SIGINT, hear)
     try:

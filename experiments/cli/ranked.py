@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 from torch import distributed
 
 from experiments.cli.command import SWEEP
-from experiments.run.ranks import rank
+from experiments.run.ranks import SUBMITTED, rank
 from xformopt.refused import Refused
 
-STARTED, SUBMITTED = "TORCHELASTIC_RUN_ID", "SUBMITIT_EXECUTOR"
-"""What `torchrun` and submitit leave in the environment."""
+STARTED = "TORCHELASTIC_RUN_ID"
+"""What `torchrun` leaves in the environment."""
 
 
 @contextmanager

@@ -23,9 +23,9 @@ def without_ranges(arguments: Sequence[str]) -> tuple[list[str], Space]:
     return others, found
 
 
-def check_searched(arguments: Sequence[str]) -> None:
+def check_searched(ranges: Space, arguments: Sequence[str]) -> None:
     """Refuse ranges that nothing searches."""
-    for key in without_ranges(arguments)[1]:
+    for key in ranges:
         if not any(a.startswith("hydra/sweeper=") for a in arguments):
             rule = "a value: `sweep.trials=N` or `hydra/sweeper=optuna` searches an interval"
             raise Refused(f"`{key}` must be {rule}")

@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.cli.errors import WRONG_COMMAND, Failure
-from experiments.cli.ranked import SUBMITTED, shared_out
+from experiments.cli.ranked import shared_out
 from experiments.cli.runner import Runner
 from experiments.cli.table import show, shown
 from experiments.results.claim import holder
@@ -19,11 +20,14 @@ from experiments.results.folder import Busy
 from experiments.results.summary import Summary
 from experiments.run.checkpoint import found
 from experiments.run.judging import Diverged
-from experiments.run.ranks import of_first, rank, ranks
+from experiments.run.ranks import SUBMITTED, of_first, rank, ranks
 from experiments.sweeps.gpus import keep_to_one
 from experiments.sweeps.jobs import Elsewhere
 from experiments.sweeps.settings import Settings
 from xformopt.recipes import Space
+
+Attempt = Callable[[], Summary | Failure]
+"""Runs a job, from where it stands."""
 
 
 class Session(Runner):
@@ -67,7 +71,11 @@ class Session(Runner):
             return outcome.reached()
         try:
             with shared_out(folder) as own:
-                return self._of_sweep(cfg, folder, own, overrides, optim)
+                return self._of_sweep(
+                    folder,
+                    overrides,
+                    lambda: self.run(cfg.copy(), own, overrides, optim, again=folder),
+                )
         except KeyboardInterrupt:
             if os.getpid() == self.process:
                 raise
@@ -76,21 +84,16 @@ class Session(Runner):
             return None  # or the launcher would end the other workers, which save what they have
 
     def _of_sweep(
-        self,
-        cfg: DictConfig,
-        folder: Path,
-        own: Path,
-        overrides: tuple[str, ...],
-        optim: str | None,
+        self, folder: Path, overrides: tuple[str, ...], attempt: Attempt
     ) -> float | Elsewhere | None:
-        """Run a job of a sweep, whose files this process leaves in `own`."""
+        """Run a job of a sweep, unless none begins any more, or another process has it."""
         if of_first(self.stopped is not None and self.stopped.exists()):
             return None
         if ranks() > 1 and (who := of_first(holder(folder))):
             return Elsewhere(str(folder), who)
         if self.stopped and ranks() == 1:
             keep_to_one(self.stopped.parent, self.process)
-        outcome = self._tried(cfg, folder, own, overrides, optim)
+        outcome = self._tried(folder, attempt)
         if isinstance(outcome, Failure):
             number = HydraConfig.get().job.num
             self.report(outcome, f"job {number} ({' '.join(overrides)}): ")
@@ -99,18 +102,11 @@ class Session(Runner):
             return None
         return outcome.reached() if isinstance(outcome, Summary) else outcome
 
-    def _tried(
-        self,
-        cfg: DictConfig,
-        folder: Path,
-        own: Path,
-        overrides: tuple[str, ...],
-        optim: str | None,
-    ) -> Summary | Failure | Elsewhere:
+    def _tried(self, folder: Path, attempt: Attempt) -> Summary | Failure | Elsewhere:
         """Run a job of a sweep as often as it may fail; what it left goes on."""
         for left in reversed(range(1 + self.sweep.retries)):
             try:
-                outcome = self.run(cfg.copy(), own, overrides, optim, again=folder)
+                outcome = attempt()
             except Busy as error:
                 return Elsewhere(str(folder), holder(folder) or str(error))
             if not (left and isinstance(outcome, Failure)) or _is_hopeless(outcome):

@@ -14,7 +14,7 @@ from experiments.cli.searching import without_ranges
 from experiments.cli.store import fill_store
 from experiments.cli.words import taken
 from experiments.results.identity import APART
-from experiments.results.swept import part_of, settings
+from experiments.results.swept import sets_any, settings
 from experiments.sweeps.protocol import PROBLEMS, is_of_problem
 from xformopt.refused import Refused, check_count
 
@@ -47,11 +47,7 @@ class Study(NamedTuple):
     def same(self) -> list[str]:
         """Return what each job of a comparison has whenever it goes on: no problem, no looks."""
         apart = {*APART, *PROBLEMS, "hydra", "sweep", "trust"}
-        return sorted(
-            one
-            for one in self.given
-            if not {name for key in settings([one]) for name in (key, part_of(key))} & apart
-        )
+        return sorted(one for one in self.given if not sets_any(one, apart))
 
     @property
     def set_for_all(self) -> list[str]:
@@ -83,10 +79,8 @@ def _targets(given: Any, swept: Sequence[str]) -> list[float]:
     if given is None:
         return []
     own = [a for a in swept if all(map(is_of_problem, settings([a])))]
-    lengths = {
-        one.key_or_group: _length(one) for one in overrides_of(own)
-    }  # the last of a key counts
-    count = prod(lengths.values())
+    lengths = {one.key_or_group: _length(one) for one in overrides_of(own)}
+    count = prod(lengths.values())  # of a key that is set twice the last counts
     given = given.list if isinstance(given, ChoiceSweep) else given
     held = given if isinstance(given, list) else [given] * count
     if len(held) != count or not all(type(one) in (int, float) and isfinite(one) for one in held):

@@ -16,7 +16,7 @@ from experiments.results.folder import read_config, replace
 from experiments.results.identity import APART
 from experiments.results.leaderboard import as_csv, as_markdown, leaderboard, remarks
 from experiments.results.summary import Summary
-from experiments.results.swept import flattened, part_of, settings, without_seed
+from experiments.results.swept import flattened, sets_any, settings, without_seed
 from experiments.sweeps.jobs import Job, Runs, failures, progress
 from experiments.sweeps.points import points
 from xformopt.recipes import Space
@@ -146,8 +146,7 @@ class Sweep:
 
 def _is_apart(override: str) -> bool:
     """Return whether what is set tells no jobs apart."""
-    (key,) = settings([override])
-    return not {key, part_of(key)}.isdisjoint({*APART} - {"seed"})
+    return sets_any(override, {*APART} - {"seed"})
 
 
 def _text(value: Any) -> str:

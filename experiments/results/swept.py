@@ -1,6 +1,6 @@
 """In which settings the runs of a sweep differ."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -23,6 +23,15 @@ def part_of(key: str) -> str:
     ('optim', 'optim', 'seed')
     """
     return key.partition(".")[0].partition("/")[0]
+
+
+def sets_any(override: str, keys: Container[str]) -> bool:
+    """Return whether what is set, or the part that it is of, is among some keys.
+
+    >>> sets_any("trainer.steps=9", {"trainer"}), sets_any("trainer.steps=9", {"trainer.epochs"})
+    (True, False)
+    """
+    return any(key in keys or part_of(key) in keys for key in settings([override]))
 
 
 def without_seed(overrides: Iterable[str]) -> tuple[str, ...]:

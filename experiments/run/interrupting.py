@@ -6,7 +6,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-from experiments.run.ranks import rank, ranks
+from experiments.run.ranks import SUBMITTED, rank, ranks
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STDERR = 2
@@ -25,7 +25,7 @@ class Interruptions:
     def __init__(self, *, held: bool) -> None:
         """Hold signals back, or let them act as they did."""
         self.came: signal.Signals | None = None
-        self.again = ranks() == 1 and "SUBMITIT_EXECUTOR" not in os.environ
+        self.again = ranks() == 1 and SUBMITTED not in os.environ
         held = held and threading.current_thread() is threading.main_thread()
         handlers = {number: signal.getsignal(number) for number in SIGNALS if held}
         self.before = {number: handler for number, handler in handlers.items() if callable(handler)}
@@ -54,9 +54,14 @@ class Interruptions:
             self._release()
         self.came = signal.Signals(number)
         if os.getpid() == self.process and rank() == 0:  # workers that read images hear it too
-            with suppress(OSError):
-                os.write(STDERR, SAID + AGAIN * self.again + b"\n")  # print may be at work
+            say(SAID + AGAIN * self.again + b"\n")
 
     def _release(self) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
+
+
+def say(words: bytes) -> None:
+    """Write to the terminal from a signal's handler, where print may be at work."""
+    with suppress(OSError):
+        os.write(STDERR, words)

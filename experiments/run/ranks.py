@@ -17,6 +17,9 @@ from xformopt.refused import Refused
 Strategy = Literal["none", "ddp", "fsdp"]
 HOW = "`torchrun --nproc-per-node=2 …` starts two processes, and so does submitit with two tasks"
 
+SUBMITTED = "SUBMITIT_EXECUTOR"
+"""What submitit leaves in the environment."""
+
 T = TypeVar("T")
 
 

@@ -284,11 +284,6 @@ class dies(Observer):
 """
 
 
-def hears_ctrl_c() -> None:
-    """As in a terminal; what a script starts in the background does not."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def started(folder: Path, *words: str, path: Path = ROOT) -> subprocess.Popen[str]:
     """A launcher in a process group of its own."""
     return subprocess.Popen(
@@ -305,7 +300,6 @@ def started(folder: Path, *words: str, path: Path = ROOT) -> subprocess.Popen[st
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        preexec_fn=hears_ctrl_c,
         env={**os.environ, "HYDRA_FULL_ERROR": "0", "PYTHONPATH": str(path)},
     )
 
@@ -372,6 +366,7 @@ class TestProcesses:
         assert "note: the launcher is asked again, after A worker process managed by" in said
         assert [row["seeds"] for row in rows(tmp_path / "sweep")] == ["1/1", "1/1"]
 
+    @pytest.mark.usefixtures("interruptible")
     def test_workers_save_what_they_have_at_ctrl_c(self, tmp_path: Path):
         words = (*DIGITS, "trainer.steps=100000", "trainer.eval_every=50", "seed=0,1,2")
         process = started(tmp_path / "sweep", *words, "hydra/launcher=joblib")
