@@ -1,10 +1,11 @@
 """Scikit-learn's digits."""
 
-import torch
-
 from experiments import register
 from experiments.data.contract import Data
+from experiments.data.packaged import pixels_and_classes
 from experiments.data.split import from_arrays
+
+FILE = "datasets/data/digits.csv.gz"
 
 
 @register.data
@@ -19,9 +20,6 @@ def digits(valid: float = 0.1, seed: int = 0) -> Data:
 
     Source: Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits, UCI.
     """
-    from sklearn.datasets import load_digits
-
-    pixels, classes = load_digits(return_X_y=True)
-    images = torch.tensor(pixels).mul_(255 / 16).round_().byte().view(-1, 1, 8, 8)
-    labels = torch.tensor(classes, dtype=torch.long)
+    sixteenths, labels = pixels_and_classes("sklearn", FILE, 8, "scikit-learn")
+    images = sixteenths.float().mul_(255 / 16).round_().byte()
     return from_arrays("digits", images, labels, valid=valid, test=0.2, seed=seed)
