@@ -78,7 +78,7 @@ class Result(NamedTuple):
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: Any, capsys: Any, clean_hydra: None):
-    """Run the launcher in this process, in an empty folder, without pictures unless asked for."""
+    """Run the launcher in this process, in an empty folder; pictures and reports are asked for."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     count = iter(range(100))
@@ -91,7 +91,8 @@ def cli(tmp_path: Path, monkeypatch: Any, capsys: Any, clean_hydra: None):
         given = {override.partition("=")[0] for override in overrides}
         dirs = [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}"]
         quick = [] if given & {"pictures", "rerun"} else ["pictures=false"]
-        added = [] if "resume" in given else [*dirs, *quick]
+        silent = ["report=false"] if "-m" in given and "report" not in given else []
+        added = [] if "resume" in given else [*dirs, *quick, *silent]
         monkeypatch.setattr(sys, "argv", ["experiments", *overrides, *added])
         try:
             status = main()

@@ -2,16 +2,18 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-
-import yaml
+from dataclasses import replace as changed
 
 from experiments.cli.errors import reported
 from experiments.cli.launch import launched
+from experiments.cli.report import report_of
 from experiments.cli.study import Study, study_of
 from experiments.cli.table import shown
+from experiments.results import study as kept
 from experiments.results.across import as_text_across
 from experiments.results.comparison import Comparison, Entry, as_text
 from experiments.results.folder import replace, status_in
+from experiments.results.profiles import until
 from experiments.results.summary import NAME
 from experiments.sweeps.jobs import Job
 from experiments.sweeps.listed import quoted
@@ -22,7 +24,6 @@ from experiments.sweeps.protocol import (
     cases,
     chosen,
     summaries,
-    until,
 )
 from xformopt.refused import Refused
 
@@ -38,7 +39,6 @@ for `python -m experiments -m`."""
 
 Targets = dict[str, float | None]
 """That of each problem."""
-STUDY = "study.yaml"
 TUNING_SEED = 0
 """That of all trials; those of the final runs are above it."""
 
@@ -50,13 +50,13 @@ def compare(arguments: Sequence[str]) -> int:
         return 0
     try:
         study = study_of(arguments)
-        begins = _take(study)
+        own, begins = _take(study)
     except Exception as error:
         return reported(error)
     space = (f"sweep.trials={study.trials}", f"seed={TUNING_SEED}", *study.searched)
     status, sweep = launched(_part(study, "trials", *study.swept, *space))
     if sweep is None and begins:
-        (study.folder / STUDY).unlink()  # the command is wrong, and the next may be another
+        (study.folder / kept.NAME).unlink()  # the command is wrong, and the next may be another
     if sweep is None or sweep.was_stopped:
         return status
     tuned = cases(sweep.runs, study.keys)
@@ -68,9 +68,13 @@ def compare(arguments: Sequence[str]) -> int:
         targets = _targets(study, tuned, best)
     except Refused as error:
         return reported(error)
+    words = [chosen(job, study.set_for_all) for job in best.values()]
+    changed(own, chosen=words, targets=targets).keep(study.folder)
     seeds = ",".join(str(TUNING_SEED + 1 + i) for i in range(study.seeds))
     final_status, final = launched(
-        _part(study, "final", f"sweep.list={_keep(study, best)}", f"seed={seeds}")
+        _part(
+            study, "final", f"sweep.list={quoted(str(study.folder / kept.CHOSEN))}", f"seed={seeds}"
+        )
     )
     if final is None:
         return final_status
@@ -78,24 +82,24 @@ def compare(arguments: Sequence[str]) -> int:
     return max(status, final_status)
 
 
-def _take(study: Study) -> bool:
-    """Keep what a comparison sets for all its jobs; return whether it begins.
+def _take(study: Study) -> tuple[kept.Study, bool]:
+    """Keep what a comparison sets for all its jobs; return that, and whether it begins.
 
     Raises:
         Refused: where the folder holds something else.
     """
-    path, where = study.folder / STUDY, f"`{shown(study.folder)}` holds"
-    if path.exists():
-        before = yaml.safe_load(path.read_text())
-        for one in sorted({*before} ^ {*study.same}):
-            with_out = "with" if one in before else "without"
+    before, where = kept.study_in(study.folder), f"`{shown(study.folder)}` holds"
+    own = kept.Study(study.same, study.keys, study.command)
+    if before:
+        for one in sorted({*before.same} ^ {*study.same}):
+            with_out = "with" if one in before.same else "without"
             raise Refused(f"{where} a comparison {with_out} `{one}`; another folder: `folder=DIR`")
-        return False
+        return own, False
     if any(study.folder.glob(f"*/*/{NAME}")):
         raise Refused(f"{where} other runs; another folder: `folder=DIR`")
     study.folder.mkdir(parents=True, exist_ok=True)
-    replace(path, yaml.safe_dump(study.same))
-    return True
+    own.keep(study.folder)
+    return own, True
 
 
 def _targets(study: Study, tuned: Mapping[Case, Runs], best: Mapping[Case, Job]) -> Targets:
@@ -112,14 +116,7 @@ def _targets(study: Study, tuned: Mapping[Case, Runs], best: Mapping[Case, Job])
 def _part(study: Study, name: str, *more: str) -> list[str]:
     """Return the command line of a sweep that is a part of the comparison, and goes on."""
     where = f"hydra.sweep.dir={quoted(str(study.folder / name))}"
-    return ["-m", *study.given, *more, where, "sweep.resume=true"]
-
-
-def _keep(study: Study, best: Mapping[Case, Job]) -> str:
-    """Write what was chosen of each case into a file, a list of jobs; return its name."""
-    path = study.folder / "chosen.yaml"
-    replace(path, yaml.safe_dump([chosen(job, study.set_for_all) for job in best.values()]))
-    return quoted(str(path))
+    return ["-m", *study.given, *more, where, "sweep.resume=true", "report=false"]
 
 
 def _report(
@@ -147,6 +144,8 @@ def _report(
     path = study.folder / "comparison.md"
     replace(path, "\n\n".join(said) + "\n")
     print("\n".join(["", path.read_text(), f"saved as {shown(path)}"]), flush=True)
+    if study.report:
+        report_of(study.folder)
 
 
 def _entry(

@@ -15,6 +15,7 @@ from experiments.cli.groups import CONF
 from experiments.cli.identity import schema
 from experiments.cli.launcher import sharing
 from experiments.cli.ranked import ranked
+from experiments.cli.report import report_of
 from experiments.cli.rerun import store_rerun, store_resume
 from experiments.cli.searching import check_searched, without_ranges
 from experiments.cli.session import Session
@@ -69,6 +70,9 @@ def launched(arguments: Sequence[str]) -> Launched:
         with ranked(others) as own, sharing(session, sweeps):
             sys.argv[1:] = for_each_job(with_targets(own), chain.from_iterable(listed))
             main()
+        if words.report:
+            for sweep in sweeps:
+                report_of(sweep.folder)
     except Exception as error:
         return Launched(session.report(failure(error)), None)
     finally:

@@ -14,12 +14,11 @@ from experiments.cli.searching import without_ranges
 from experiments.cli.store import fill_store
 from experiments.cli.words import taken
 from experiments.results.identity import APART
-from experiments.results.swept import sets_any, settings
-from experiments.sweeps.protocol import PROBLEMS, is_of_problem
+from experiments.results.swept import PROBLEMS, is_of_problem, sets_any, settings
 from xformopt.refused import Refused, check_count
 
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
-WORDS = {"trials": 16, "seeds": 5, "target": None, "folder": None}
+WORDS = {"trials": 16, "seeds": 5, "target": None, "folder": None, "report": True}
 
 
 class Study(NamedTuple):
@@ -32,6 +31,7 @@ class Study(NamedTuple):
     folder: Path
     trials: int
     seeds: int
+    report: bool
     targets: list[float]
     command: str
     given: list[str]
@@ -62,6 +62,8 @@ def study_of(arguments: Sequence[str]) -> Study:
     words: dict[str, Any] = WORDS | {k: parser.parse_override(a).value() for k, a in own.items()}
     check_count("trials", words["trials"])
     check_count("seeds", words["seeds"])
+    if not isinstance(words["report"], bool):
+        raise Refused("report", "true or false", words["report"])
     if not isinstance(words["folder"], str):
         raise Refused("folder", "where the runs go", words["folder"], "`folder=DIR`")
     words["folder"] = Path(words["folder"])

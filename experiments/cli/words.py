@@ -1,4 +1,4 @@
-"""Words of the command line that are ours, not Hydra's: `trust`, `rerun`, `resume`, `sweep.…`."""
+"""Words of the command line that are ours: `trust`, `rerun`, `resume`, `report`, `sweep.…`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +20,7 @@ class Words(NamedTuple):
     trusted: tuple[str, ...]
     rerun: Path | None
     resume: Path | None
+    report: bool
     sweep: Settings
     others: list[str]
 
@@ -35,7 +36,9 @@ def taken(arguments: Sequence[str]) -> Words:
     if nameless:
         raise Refused(f"`{nameless}`: a key stands before the `=`")
     of_sweep = [a for a in arguments if a.startswith(OF_SWEEP) and "=" in a]
-    others = [a for a in arguments if not _is_ours(a, "trust", *FOLDERS) and a not in of_sweep]
+    others = [
+        a for a in arguments if not _is_ours(a, "trust", "report", *FOLDERS) and a not in of_sweep
+    ]
     if of_sweep and not SWEEP & set(arguments):
         raise Refused(f"`{of_sweep[0]}`: nothing reads it without `-m`, which sweeps")
     chosen = next((a for a in others if a.split("=")[0] in ("--config-name", "-cn")), None)
@@ -51,7 +54,8 @@ def taken(arguments: Sequence[str]) -> Words:
         rule = "alone beside `trust`, since a run goes on as it was set"
         raise Refused("resume", rule, arguments, "`rerun=FOLDER …` begins a run with changes")
     given = {a.partition("=")[0].removeprefix(OF_SWEEP): _value(a) for a in of_sweep}
-    return Words(tuple(map(str, trusted)), rerun, resume, settings(given), others)
+    report = _report(arguments)
+    return Words(tuple(map(str, trusted)), rerun, resume, report, settings(given), others)
 
 
 def _is_ours(argument: str, *words: str) -> bool:
@@ -61,6 +65,18 @@ def _is_ours(argument: str, *words: str) -> bool:
 
 def _value(argument: str) -> object:
     return OverridesParser.create().parse_override(argument).value()
+
+
+def _report(arguments: Sequence[str]) -> bool:
+    """Return whether a sweep ends with its report."""
+    given = [a for a in arguments if _is_ours(a, "report")]
+    if given and not SWEEP & set(arguments):
+        says = "nothing reads it without `-m`, which sweeps; `python -m experiments.report` reports"
+        raise Refused(f"`{given[0]}`: {says}")
+    held = [_value(a) for a in given] or [True]
+    if not isinstance(held[-1], bool):
+        raise Refused("report", "true or false", held[-1])
+    return held[-1]
 
 
 def _folder(word: str, arguments: Sequence[str]) -> Path | None:

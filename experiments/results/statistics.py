@@ -58,8 +58,8 @@ def interval(values: Sequence[float], draws: int = DRAWS) -> tuple[float, float]
     return float(low), float(high)
 
 
-def differences(figures: Figures) -> list[Difference]:
-    """Return all pairs, tested by Student's paired t-test and corrected after Holm.
+def differences(figures: Figures, leader: str | None = None) -> list[Difference]:
+    """Return all pairs, or those of a leader, tested by Student's paired t-test, after Holm.
 
     >>> low = [0.8, 0.82, 0.81]
     >>> found = differences({"a": [0.9, 0.91, 0.92], "b": low, "c": low})
@@ -69,7 +69,7 @@ def differences(figures: Figures) -> list[Difference]:
     Source: Holm 1979, A simple sequentially rejective multiple test procedure, Scandinavian
     Journal of Statistics.
     """
-    pairs = list(combinations(figures, 2))
+    pairs = _pairs(figures, leader)
     apart = [np.subtract(figures[one], figures[other]) for one, other in pairs]
     sizes = [np.max(np.abs([figures[one], figures[other]])) for one, other in pairs]
     corrected = holm([_p(*one) for one in zip(apart, sizes, strict=True)])
@@ -92,20 +92,28 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected
 
 
-def detectable(figures: Figures) -> float:
+def detectable(figures: Figures, leader: str | None = None) -> float:
     """Return the least true difference of a pair that so many seeds show in 80 % of studies.
+
+    Pairs are all, or those of a leader.
 
     δ where P(|t'| > t) = 0.8 for t' of noncentrality δ √n / sd, at the level of the strictest of
     Holm's tests; sd is that of the paired differences, pooled over the pairs. Infinite for a
     single seed.
     """
-    pairs = list(combinations(figures, 2))
+    pairs = _pairs(figures, leader)
     n = len(next(iter(figures.values()), ()))
     if n < 2 or not pairs:
         return np.inf
     apart = [np.subtract(figures[one], figures[other]) for one, other in pairs]
     sd = sqrt(float(np.mean([values.var(ddof=1) for values in apart])))
     return sd / sqrt(n) * _noncentrality(n - 1, ALPHA / len(pairs))
+
+
+def _pairs(figures: Figures, leader: str | None) -> list[tuple[str, str]]:
+    if leader is None:
+        return list(combinations(figures, 2))
+    return [(leader, other) for other in figures if other != leader]
 
 
 def _p(values: np.ndarray, size: float) -> float:

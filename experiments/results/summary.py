@@ -22,7 +22,8 @@ class Summary:
     that is killed cannot say so: who reads it does. `final` and `best` map `step` and each metric
     to its figure, after the last step and where the goal was best; `conditions` are attacks and
     corruptions under which the goal was measured, too; `target` holds that of the trainer, and when
-    it was reached; `notes` say what has no effect, or not the one that it seems to have.
+    it was reached; `epoch` is the number of its steps, 0 without data; `notes` say what has no
+    effect, or not the one that it seems to have.
     """
 
     status: Status
@@ -37,6 +38,7 @@ class Summary:
     inner: str = ""
     transforms: tuple[str, ...] = ()
     parameters: int = 0
+    epoch: int = 0
     final: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
     conditions: tuple[str, ...] = ()

@@ -1,9 +1,19 @@
 """In which settings the runs of a sweep differ."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
+
+PROBLEMS = ("task", "data", "model")
+"""Keys that set a problem; all else that is swept tells contenders apart."""
+
+
+class Case(NamedTuple):
+    """A contender on a problem, each as the command line says it."""
+
+    problem: str
+    contender: str
 
 
 def settings(overrides: Sequence[str]) -> dict[str, str]:
@@ -32,6 +42,28 @@ def sets_any(override: str, keys: Container[str]) -> bool:
     (True, False)
     """
     return any(key in keys or part_of(key) in keys for key in settings([override]))
+
+
+def is_of_problem(key: str) -> bool:
+    """Return whether a key sets a problem.
+
+    >>> is_of_problem("data.valid"), is_of_problem("optim")
+    (True, False)
+    """
+    return part_of(key) in PROBLEMS
+
+
+def case_of(overrides: Sequence[str], swept: Iterable[str]) -> Case:
+    """Return whose run it is that sets this, by the keys that are swept.
+
+    >>> case_of(["task=digits", "optim=lion", "seed=1"], ["task", "optim"])
+    Case(problem='task=digits', contender='lion')
+    """
+    held = settings(overrides)
+    own = {key: held[key] for key in swept if key in held}
+    problem = " ".join(f"{k}={v}" for k, v in own.items() if is_of_problem(k))
+    said = (v if k == "optim" else f"{k}={v}" for k, v in own.items() if not is_of_problem(k))
+    return Case(problem, " ".join(said))
 
 
 def without_seed(overrides: Iterable[str]) -> tuple[str, ...]:

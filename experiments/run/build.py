@@ -20,7 +20,7 @@ from experiments.run.averaging import average, check_averages
 from experiments.run.batch_norm import take_moments_of_all
 from experiments.run.calling import called, name_of_made
 from experiments.run.independent import independent
-from experiments.run.listeners import observers_of
+from experiments.run.listeners import check_names, observers_of, telemetry
 from experiments.run.notes import TRAINING, name_of, of_data, of_optimizer, of_trainer
 from experiments.run.parts import Parts
 from experiments.run.ranks import check_strategy, rank, ranks, replicated, shard
@@ -84,7 +84,7 @@ def build(cfg: DictConfig) -> Parts:
         trainer=trainer,
         robustness=robustness,
         length=length,
-        observers={} if rank() else _observers(cfg, task, data, trainer, robustness),
+        observers={} if rank() else _observers(cfg, task, data, trainer, robustness, optimizer),
         device=device,
         seed=cfg.seed,
         state=state,
@@ -99,10 +99,18 @@ def build(cfg: DictConfig) -> Parts:
 
 
 def _observers(
-    cfg: DictConfig, task: Task, data: Data | None, trainer: Trainer, robustness: Robustness
+    cfg: DictConfig,
+    task: Task,
+    data: Data | None,
+    trainer: Trainer,
+    robustness: Robustness,
+    optimizer: Optimizer,
 ) -> dict[str, Observer]:
     chosen = {group: _each(cfg[group]) for group in ("observers", "logger")}
-    return observers_of(task, data, trainer, chosen, robustness=robustness, pictures=cfg.pictures)
+    watching = telemetry(cfg.telemetry, optimizer, trainer.strategy)
+    own = observers_of(task, data, trainer, robustness, pictures=cfg.pictures) | watching
+    check_names(own, chosen)
+    return own | chosen["observers"] | chosen["logger"]
 
 
 def _task(cfg: DictConfig) -> Task:

@@ -103,6 +103,7 @@ def _described(parts: Parts, summary: Summary) -> Summary:
         inner=_inner(optimizer),
         transforms=tuple(f"{name}: {link!r}" for name, link in chain.items()),
         parameters=sum(p.numel() for p in model.parameters()),
+        epoch=parts.batches.per_epoch if parts.batches else 0,
         notes=parts.notes,
         environment=environment(parts.device),
     )

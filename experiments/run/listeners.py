@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from torch.optim import Optimizer
+
 from experiments.data.contract import Data
 from experiments.evaluation.examples import examples
 from experiments.evaluation.robustness import Robustness
@@ -11,22 +13,26 @@ from experiments.observers.console import console
 from experiments.observers.contract import Observer
 from experiments.observers.curves import Curves
 from experiments.observers.robustness import RobustnessCurves
+from experiments.observers.telemetry import Telemetry
 from experiments.observers.weights import Weights
 from experiments.run.trainer import Trainer
 from experiments.tasks.contract import Task
-from xformopt.refused import Refused
+from xformopt.optim import parts_of
+from xformopt.refused import Refused, check_count
+
+EVERY = 10
+"""So many steps lie between two that are watched, unless another number is given."""
 
 
 def observers_of(
     task: Task,
     data: Data | None,
     trainer: Trainer,
-    chosen: Mapping[str, Mapping[str, Any]],
-    *,
     robustness: Robustness,
+    *,
     pictures: bool,
 ) -> dict[str, Observer]:
-    """Return all who listen, by name; those `chosen` of each group have names of their own."""
+    """Return the launcher's own observers, by name."""
     ours: dict[str, Observer] = {"console": console()}
     if trainer.checkpoint != "none":
         ours["weights"] = Weights(trainer.checkpoint)
@@ -34,11 +40,36 @@ def observers_of(
         ours["curves"] = Curves()
         ours |= getattr(task, "observers", _none)(data)
         ours |= _of_robustness(robustness, data)
+    return ours
+
+
+def check_names(ours: Mapping[str, Observer], chosen: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse what is no observer, and one that has the name of another."""
+    taken = {"files", "weights", *ours}
     for group, own in chosen.items():
         for name, observer in own.items():
-            _check(f"{group}.{name}", name, observer, {"files", "weights", *ours})
-        ours |= own
-    return ours
+            _check(f"{group}.{name}", name, observer, taken)
+        taken |= own.keys()
+
+
+def telemetry(asked: Any, optimizer: Optimizer, strategy: str) -> dict[str, Observer]:
+    """Return who tells what links and steps do: each so many steps, or True, or False for nobody.
+
+    Raises:
+        Refused: where links cannot be watched: in compiled steps, and where they see shares alone.
+    """
+    if asked is False:
+        return {}
+    every = EVERY if asked is True else asked
+    check_count("telemetry", every)
+    if strategy == "fsdp":
+        raise Refused(
+            "telemetry", "false for `trainer.strategy=fsdp`, whose ranks see shares", asked
+        )
+    if any(getattr(part, "compile", False) for part in parts_of(optimizer).values()):
+        rule = "false for compiled steps, whose links cannot be watched"
+        raise Refused("telemetry", rule, asked, "`optim.compile=false`")
+    return {"telemetry": Telemetry(optimizer, every)}
 
 
 def _of_robustness(robustness: Robustness, data: Data | None) -> dict[str, Observer]:

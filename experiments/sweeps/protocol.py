@@ -2,36 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from experiments.results.folder import read_metrics, status_in
+from experiments.results.folder import status_in
 from experiments.results.metric import Metric
 from experiments.results.summary import Summary
-from experiments.results.swept import part_of, settings
+from experiments.results.swept import Case, case_of, settings
 from experiments.sweeps.jobs import Job
-
-PROBLEMS = ("task", "data", "model")
-"""Keys that set a problem; all else that is swept tells contenders apart."""
-
-
-class Case(NamedTuple):
-    """A contender on a problem, each as the command line says it."""
-
-    problem: str
-    contender: str
-
 
 Runs = dict[Job, Path | None]
 """The folders of some jobs; None of one that has not begun."""
-
-
-def is_of_problem(key: str) -> bool:
-    """Return whether a key sets a problem.
-
-    >>> is_of_problem("data.valid"), is_of_problem("optim")
-    (True, False)
-    """
-    return part_of(key) in PROBLEMS
 
 
 def cases(runs: Runs, swept: Sequence[str]) -> dict[Case, Runs]:
@@ -42,11 +21,7 @@ def cases(runs: Runs, swept: Sequence[str]) -> dict[Case, Runs]:
     """
     found: dict[Case, Runs] = {}
     for job, folder in runs.items():
-        held = settings(job)
-        own = {key: held[key] for key in swept if key in held}
-        problem = " ".join(f"{k}={v}" for k, v in own.items() if is_of_problem(k))
-        said = (v if k == "optim" else f"{k}={v}" for k, v in own.items() if not is_of_problem(k))
-        found.setdefault(Case(problem, " ".join(said)), {})[job] = folder
+        found.setdefault(case_of(job, swept), {})[job] = folder
     return found
 
 
@@ -57,15 +32,6 @@ def best_of(runs: Runs) -> Job | None:
         if best is None or goal.better(value, best[1]):
             best = job, value
     return best and best[0]
-
-
-def until(folder: Path, goal: Metric, target: float) -> tuple[float, float] | None:
-    """Return after how many steps and seconds a run came up to a target; None if it never did."""
-    for line in read_metrics(folder):
-        value = line.get(goal.name)
-        if value is not None and (value == target or goal.better(value, target)):
-            return line["step"], line["seconds"]
-    return None
 
 
 def summaries(runs: Runs) -> list[Summary | None]:
