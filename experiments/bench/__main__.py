@@ -18,6 +18,7 @@ from experiments.bench import (
     groups,
     links,
     names,
+    pages,
     ranks,
     recipes,
     startup,
@@ -28,7 +29,7 @@ from experiments.bench.case import Case
 from experiments.bench.report import as_table, save
 from experiments.bench.results import Results
 
-KINDS = (names, links, groups, changing, ranks, startup, training, sweeps, attacks, recipes)
+KINDS = (names, links, groups, changing, ranks, startup, training, pages, sweeps, attacks, recipes)
 """Modules that give cases; what may take longest stands last."""
 
 

@@ -1,4 +1,4 @@
-"""The launcher's training and a bare loop of the same work, in turn in one process.
+"""The launcher's training, with telemetry and without, and a bare loop, in turn in one process.
 
 `python -m experiments.bench.loops SET ROUNDS` prints the seconds of each, as JSON.
 """
@@ -57,8 +57,9 @@ SETS = {
 
 
 def in_turn(of: Set, rounds: int) -> Times:
-    """Return the seconds of both in each round; which goes first changes."""
-    runs = {"launcher": launched, "bare": bare}
+    """Return the seconds of each in each round; which goes first changes."""
+    watched = partial(launched, also=("telemetry=true",))
+    runs = {"launcher": launched, "bare": bare, "telemetry": watched}
     times: Times = {name: [] for name in runs}
     for i in range(WARM_UP + rounds):
         for name in sorted(runs, reverse=bool(i % 2)):
@@ -68,10 +69,11 @@ def in_turn(of: Set, rounds: int) -> Times:
     return times
 
 
-def launched(of: Set, number: int) -> float:
+def launched(of: Set, number: int, also: tuple[str, ...] = ()) -> float:
     """Return the seconds of a run of the launcher, from its first evaluation to its last."""
     length = (f"trainer.epochs={of.epochs}", f"trainer.batch_size={BATCH}")
-    words = [*of.words, *length, *NOTHING_KEPT, f"hydra.run.dir={number}"]
+    folder = "-".join([str(number), *also])
+    words = [*of.words, *length, *NOTHING_KEPT, *also, f"hydra.run.dir='{folder}'"]
     GlobalHydra.instance().clear()
     given, sys.argv = sys.argv, ["experiments", *words]
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
@@ -79,7 +81,7 @@ def launched(of: Set, number: int) -> float:
     sys.argv = given
     if status:
         raise RuntimeError(f"`python -m experiments {' '.join(words)}` failed")
-    return read_metrics(Path(str(number)))[-1]["seconds"]
+    return read_metrics(Path(folder))[-1]["seconds"]
 
 
 def bare(of: Set, seed: int) -> float:

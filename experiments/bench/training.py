@@ -1,4 +1,4 @@
-"""What the launcher's loop costs: the seconds of its training beside those of a bare loop."""
+"""What the launcher's loop costs: its training beside a bare loop, and beside telemetry."""
 
 import json
 from collections.abc import Iterator
@@ -12,9 +12,14 @@ from experiments.bench.case import Case, Measured, ratio
 from experiments.bench.loops import SETS
 from experiments.bench.process import python
 
-ENTRIES = {"launcher": "python -m experiments"}
+ENTRIES = {
+    "launcher": "python -m experiments",
+    "telemetry": "python -m experiments telemetry=true",
+}
 LEAST = 0.97
 """The throughput that the launcher is to have, of that of a bare loop."""
+WATCHED = 1.05
+"""The time that telemetry may take, each tenth step, of that without."""
 
 
 def cases() -> Iterator[Case]:
@@ -26,7 +31,10 @@ def cases() -> Iterator[Case]:
             "",
             "",
             ENTRIES,
-            [ratio("launcher", "bare", f"training on {name} over a bare loop", 1 / LEAST)],
+            [
+                ratio("launcher", "bare", f"training on {name} over a bare loop", 1 / LEAST),
+                ratio("telemetry", "launcher", f"training on {name} with telemetry", WATCHED),
+            ],
             partial(_measured, name),
             cpu_only=True,
         )

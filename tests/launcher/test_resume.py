@@ -22,7 +22,7 @@ from PIL import Image
 from experiments.cli.runner import Runner
 from experiments.cli.store import fill_store
 from experiments.observers.curves import Curves
-from experiments.results import evaluations
+from experiments.results import evaluations, telemetry
 from experiments.results.claim import claimed
 from experiments.results.folder import RunFolder
 from experiments.results.summary import Summary
@@ -73,6 +73,7 @@ def left(folder: Path) -> dict[str, Any]:
         **{key: untimed(summary[key]) for key in ("final", "best")},
         **{key: summary[key] for key in ("status", "overrides", "transforms", "conditions")},
         "notes": [n for n in summary["notes"] if "the run goes on" not in n and " took " not in n],
+        "telemetry": telemetry.read(folder),
         "evaluations": [(one.key, one.metrics) for one in evaluations.read(folder)],
         "target": {k: v for k, v in summary["target"].items() if k != "seconds"},
         **{str(path.relative_to(folder)): path.read_bytes() for path in files},
@@ -150,6 +151,12 @@ def test_wherever_it_is_cut(goes_on: Any, at: int):
 def test_the_way_of_points_is_drawn_whole(goes_on: Any):
     found = goes_on("task=beale", "trainer.steps=300", "trainer.checkpoint_every=120", at=200)
     assert "trajectories.png" in found
+
+
+@pytest.mark.parametrize("at", [3, 5, 6])
+def test_telemetry_has_each_step_once(goes_on: Any, at: int):
+    found = goes_on(*MLP, "telemetry=2", at=at)
+    assert {line["step"] for line in found["telemetry"]} == {1, 3, 5, 7}
 
 
 def test_images_that_are_read_by_workers(goes_on: Any, tmp_path: Path):
