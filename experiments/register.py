@@ -12,6 +12,8 @@ from typing import Any, TypeVar, get_args
 from hydra_zen import store
 
 from experiments.results.metric import Mode, Scale
+from experiments.results.report import columns
+from experiments.results.report.columns import Column
 from xformopt.refused import Refused
 
 Part = TypeVar("Part", bound=Callable[..., Any])
@@ -94,6 +96,11 @@ def adversarial(part: Part, name: str | None = None) -> Part:
 def observer(part: Part) -> Part:
     """Register an observer: `'observers=[NAME]'`."""
     return _store(part, "observers")
+
+
+def column(part: Column) -> Column:
+    """Register a column of reports: a number or text of the finished runs of a contender."""
+    return columns.column(part)
 
 
 def logger(part: Part, name: str | None = None) -> Part:

@@ -6,17 +6,19 @@ from math import isfinite
 from pathlib import Path
 
 from experiments.cli.errors import one_line, reported
+from experiments.cli.store import fill_store
 from experiments.cli.table import shown
+from experiments.cli.words import taken
 from experiments.results.folder import save_traceback
 from xformopt.refused import Refused
 
 USAGE = """\
-python -m experiments.report FOLDER… [to=DIR] [target=0.9]
+python -m experiments.report FOLDER… [to=DIR] [target=0.9] [trust=my_parts]
 
 Writes `report.html`, one page that needs no network, of the runs of some folders, each that of a
 run, a sweep or a comparison: finished, failed and partial ones. Beside it, `report/` has the same
 figures as CSV and Parquet. `to` is the folder where they go, that of the runs if there is one
-alone; `target` one of the goal, steps until which are compared."""
+alone; `target` one of the goal, steps until which are compared; `trust` modules with columns."""
 
 NEEDS = ("altair", "itables", "jinja2", "pandas", "pyarrow", "vl_convert")
 
@@ -66,6 +68,7 @@ def lacking() -> str:
 def _command(arguments: Sequence[str]) -> tuple[list[Path], Path, float | None]:
     words = dict(a.split("=", 1) for a in arguments if "=" in a and not Path(a).is_dir())
     named = [a for a in arguments if "=" not in a or Path(a).is_dir()]
+    fill_store(taken([f"trust={words.pop('trust')}"] if "trust" in words else []).trusted)
     for word in words.keys() - {"to", "target"}:
         raise Refused(f"`{word}`: nothing reads it; `--help` says what there is")
     flag = next((a for a in named if a.startswith("-")), None)

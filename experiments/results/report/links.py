@@ -20,25 +20,44 @@ from experiments.results.report.charts import (
 from experiments.results.report.frames import Table
 from experiments.results.report.reading import Contender
 
-SAID = {
+SIZES = {
     "ratio": "‖Δw‖ / ‖w‖",
     "angle": "angle of a step, degrees",
     "before": "norm before",
     "after": "norm after",
-    "cosine": "cosine of before and after",
-    "zeros": "share of zeros after",
-    "changed": "share of entries changed",
     "distance": "distance moved",
 }
-"""What each figure is called."""
+SHARES = {
+    "changed": "share of entries changed",
+    "zeros": "share of zeros after",
+    "cosine": "cosine of before and after",
+}
+"""What each figure is called; sizes are drawn on a logarithmic scale."""
+SAID = SIZES | SHARES
 NO_FIGURE = ("step", "link", "route", "group")
 
 
 def links(shown: Sequence[Contender]) -> Iterator[Chart]:
-    """Give what the links of some contenders did, step by step: a figure and a link at once."""
+    """Give what the links of some contenders did, step by step."""
     frame: Table = pd.DataFrame([row for one in shown for row in _rows(one)])
     if not len(frame):
         return
+    told = set(frame.contender)
+    colored = colors([one.name for one in shown if one.name in told])
+    sizes = frame[frame.figure.isin([*SIZES.values()]) & (frame["mean"] > 0)]
+    shares = frame[frame.figure.isin([*SHARES.values()])]
+    said = "Means over runs; a line a contender and link, dashed by link. "
+    if len(sizes):
+        how = "The distance moved of a link that projects is how far it projects."
+        title, scale = "What links and steps do", alt.Scale(type="log")
+        yield _chart("links", title, said + how, sizes, colored, scale)
+    if len(shares):
+        how = "The share changed of a link that clips is what it clipped."
+        title, scale = "What links change", alt.Scale(zero=False)
+        yield _chart("shares", title, said + how, shares, colored, scale)
+
+
+def _chart(key: str, title: str, caption: str, frame: Table, colored: Any, scale: Any) -> Chart:
     names = [name for name in SAID.values() if name in set(frame.figure)]
     figure, pick = choice("figure", names, "figure"), picked()
     drawn = (
@@ -47,22 +66,15 @@ def links(shown: Sequence[Contender]) -> Iterator[Chart]:
         .mark_line(aria=False)
         .encode(
             x=alt.X("step:Q", title="step"),
-            y=alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False)),
-            color=colors([one.name for one in shown if one.name in set(frame.contender)]),
+            y=alt.Y("mean:Q", title=None, scale=scale),
+            color=colored,
             strokeDash=alt.StrokeDash("link:N", title="link"),
             opacity=dimmed(pick),
             tooltip=["contender:N", "link:N", "step:Q", "mean:Q"],
         )
         .add_params(figure, pick)
     )
-    yield chart(
-        "links",
-        "What links and steps do",
-        "Means over runs; a line a contender and link, dashed by link. Norms, cosine, zeros and "
-        "shares are those of the gradients or weights that a link writes; the share changed of a "
-        "link that clips is what it clipped, the distance moved of one that projects how far.",
-        drawn,
-    )
+    return chart(key, title, caption, drawn)
 
 
 def _rows(one: Contender) -> Iterator[dict[str, Any]]:

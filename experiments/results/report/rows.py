@@ -8,6 +8,7 @@ from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 from experiments.results.folder import TRACEBACK
+from experiments.results.report.columns import COLUMNS
 from experiments.results.report.reading import Contender, Problem, Runs
 from experiments.results.report.verdict import Verdict
 from experiments.results.statistics import interval
@@ -86,7 +87,8 @@ def command_of(runs: Runs) -> str:
 def _row(verdict: Verdict, place: int, one: Contender) -> Row:
     goal, metric = verdict.problem.goal, verdict.metric
     own = [*one.finished.values()]
-    final = [one.runs[path].final for path in own]
+    ended = [one.runs[path] for path in own]
+    final = [run.final for run in ended]
     cells = {"#": Cell(str(place) if own else "", place), **_set(verdict, one)}
     if goal:
         cells[goal.name] = _spread([held[goal.name] for held in final if goal.name in held])
@@ -100,8 +102,13 @@ def _row(verdict: Verdict, place: int, one: Contender) -> Row:
     cells["runs"] = Cell(f"{len(own)}/{len(one.runs)}", len(own))
     cells["trials"] = _trials(one)
     seconds = [summary.seconds for summary in {**one.runs, **one.tuned}.values()]
-    cells["seconds in all"] = Cell(f"{sum(seconds):.0f}", sum(seconds))
+    cells["seconds"] = Cell(f"{sum(seconds):.0f}", sum(seconds))
+    cells |= {name: _own(of(ended)) for name, of in COLUMNS.items() if ended}
     return Row(one.name, cells, command_of(one.runs) if one.runs else "")
+
+
+def _own(value: float | str) -> Cell:
+    return Cell(value if isinstance(value, str) else f"{value:.4g}", value)
 
 
 def _set(verdict: Verdict, one: Contender) -> dict[str, Cell]:

@@ -18,7 +18,6 @@ from experiments.results.report.charts import (
     colors,
     dimmed,
     picked,
-    scale_of,
 )
 from experiments.results.report.frames import Table
 from experiments.results.report.reading import Contender
@@ -28,25 +27,38 @@ AXES = ("steps", "epochs", "seconds")
 
 
 def curves(verdict: Verdict, shown: Sequence[Contender]) -> Iterator[Chart]:
-    """Give the learning curves of some contenders."""
+    """Give the learning curves of some contenders; figures of another scale than the goal apart."""
     frame: Table = frames.over_seeds(verdict.problem, shown)
     goal = verdict.problem.goal
     if goal is None or not len(frame) or frame.steps.nunique() < 2:
         return
-    names = frame.figure.unique().tolist()
-    names = sorted(names, key=lambda name: (name != goal.name, names.index(name)))
+    is_log = goal.scale == "log" and _are_positive(frame, goal.name)
+    names = sorted(frame.figure.unique(), key=lambda name: name != goal.name)  # the goal first
+    alike = [name for name in names if is_log == (is_log and _are_positive(frame, name))]
+    colored = colors([one.name for one in shown])
+    yield _curves("curves", "Learning curves", frame, alike, colored, is_log=is_log)
+    if others := [name for name in names if name not in alike]:
+        title = "Learning curves of other figures"
+        yield _curves("other-curves", title, frame, others, colored, is_log=False)
+
+
+def _are_positive(frame: Table, name: str) -> bool:
+    return bool(frame[frame.figure == name].least.min() > 0)
+
+
+def _curves(
+    key: str, title: str, frame: Table, names: Sequence[str], colored: Any, *, is_log: bool
+) -> Chart:
+    frame = frame[frame.figure.isin(names)]
     axes = [axis for axis in AXES if frame[axis].notna().all()]
     figure, axis, pick = choice("figure", names, "figure"), choice("along", axes, "over"), picked()
     drawn = (
         base(frame)
         .transform_filter("datum.figure == figure")
         .transform_calculate(x="datum[along]")
-        .encode(
-            x=alt.X("x:Q", title=None),
-            color=colors([one.name for one in shown]),
-        )
+        .encode(x=alt.X("x:Q", title=None), color=colored)
     )
-    y = scale_of(goal, frame[frame.figure == goal.name]["mean"])
+    y = alt.Scale(type="log") if is_log else alt.Scale(zero=False)
     tips = ["contender:N", *(f"{k}:Q" for k in ("steps", "mean", "least", "most", "runs"))]
     band = drawn.mark_area(aria=False, clip=True).encode(
         y=alt.Y("least:Q", title=None, scale=y), y2="most:Q", opacity=dimmed(pick, 0.18)
@@ -54,11 +66,11 @@ def curves(verdict: Verdict, shown: Sequence[Contender]) -> Iterator[Chart]:
     line = drawn.mark_line(aria=False, point={"size": 12}).encode(
         y=alt.Y("mean:Q", scale=y), opacity=dimmed(pick), tooltip=tips
     )
-    said = "Lines are means over the runs of a contender, bands go from the least to the most."
-    yield chart(
-        "curves",
-        "Learning curves",
-        f"{said} Choose the figure, and what it is drawn over; a click in the legend picks lines.",
+    return chart(
+        key,
+        title,
+        "Lines are means over the runs of a contender, bands go from the least to the most. Choose "
+        "the figure, and what it is drawn over; a click in the legend picks lines.",
         alt.layer(band, line).add_params(figure, axis, pick),
     )
 
