@@ -93,6 +93,13 @@ class TestOneFileAddsOneThing:
         goal = result.read("summary.json")["goal"]
         assert goal == {"name": "valid_worst_class", "mode": "max", "scale": "linear", "limit": 1}
 
+    def test_column(self, cli: Any, my_parts: Path, capsys: Any):
+        from experiments.report import report
+
+        result = cli("-m", "task=himmelblau", "trainer.steps=9", "seed=0,1")
+        assert report([str(result.folder), "trust=my_parts"]) == 0
+        assert '<th scope="col">slowest</th>' in (result.folder / "report.html").read_text()
+
     def test_observer(self, cli: Any, my_parts: Path):
         diary = "observers.Diary.file=mine.txt"
         result = cli("trust=my_parts", "observers=[Diary]", diary, *QUICK)

@@ -48,7 +48,7 @@ def marked(study: Path) -> Any:
     return pytest.param(study, id=study.stem, marks=marks)
 
 
-@pytest.mark.parametrize("study", map(marked, STUDIES))
+@pytest.mark.parametrize("study", [*map(marked, STUDIES)])
 @pytest.mark.timeout(300)
 def test_runs(study: Path, tmp_path: Path, monkeypatch: Any, clean_hydra: None):
     if "fashion_mnist" in study.read_text() and not FASHION.exists():
