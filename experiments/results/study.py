@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from experiments.results.folder import replace
+from xformopt.refused import Refused
 
 NAME, CHOSEN = "study.yaml", "chosen.yaml"
 
@@ -33,8 +34,11 @@ class Study:
 
 
 def study_in(folder: Path) -> Study | None:
-    """Return that of a folder, if it holds a comparison."""
+    """Return that of a folder, if it holds a comparison; one of an older version is refused."""
     if not (folder / NAME).exists():
         return None
     chosen = (folder / CHOSEN).read_text() if (folder / CHOSEN).exists() else "[]"
-    return Study(**yaml.safe_load((folder / NAME).read_text()), chosen=yaml.safe_load(chosen))
+    held = yaml.safe_load((folder / NAME).read_text())
+    if not isinstance(held, dict):
+        raise Refused(f"`{folder}` holds a comparison of an older version: `folder=DIR` another")
+    return Study(**held, chosen=yaml.safe_load(chosen))

@@ -19,7 +19,9 @@ from experiments.results.report.reading import problems_in
 from experiments.results.report.verdict import Verdict
 from experiments.results.report.writing import write
 from experiments.results.statistics import differences, interval
+from experiments.results.study import Study
 from experiments.results.summary import Summary
+from xformopt.refused import Refused
 
 GOAL = Metric("valid_accuracy", "max", limit=1)
 EVIL = (
@@ -90,6 +92,9 @@ class TestVerdict:
         run = RunFolder(tmp_path / "one")
         run.write_summary(Summary("failed", 0, ("optim=lion",), error="it diverged"))
         assert "nothing to compare" in verdict_of(tmp_path).sentence
+        page = write([tmp_path], tmp_path).read_text()
+        assert "it diverged" in page
+        assert "1 run: 1 failed" in page
 
     def test_a_comparison(self, cli: Any, capsys: Any, tmp_path: Path):
         from experiments.compare import compare
@@ -107,6 +112,15 @@ class TestVerdict:
         assert not any("flatters" in said for said in verdict.caveats)
         page = (folder / "report.html").read_text()
         assert "python -m experiments.compare optim=toy_adam,lion" in page
+
+    def test_a_comparison_that_is_still_tuning(self, swept: Path):
+        Study(("seed=0",), ("optim",), "python -m experiments.compare").keep(swept)
+        assert verdict_of(swept).ranked[0].name == "muon"
+
+    def test_one_of_an_older_version(self, swept: Path):
+        (swept / "study.yaml").write_text("[task=digits]")
+        with pytest.raises(Refused, match="holds a comparison of an older version"):
+            problems_in([swept])
 
     def test_what_was_chosen_before_is_no_contender(self, cli: Any, tmp_path: Path):
         """More trials may choose another, and the runs of the first choice stay."""

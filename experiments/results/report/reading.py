@@ -85,7 +85,7 @@ def problems_in(folders: Iterable[Path]) -> list[Problem]:
     found, plain = list[Problem](), dict[Path, Summary]()
     for folder in folders:
         study = study_in(folder)
-        if study is None:
+        if study is None or not (folder / "final").exists():
             plain |= runs_of(folder)
         else:
             found += _compared(study, runs_of(folder / "final"), runs_of(folder / "trials"))

@@ -74,6 +74,7 @@ def failures(problem: Problem) -> Iterator[Failed]:
 def command_of(runs: Runs) -> str:
     """Return the command that makes some runs again, which differ in their seeds alone.
 
+    >>> from experiments.results.summary import Summary
     >>> command_of({Path("a"): Summary("finished", 0, ("optim=lion", "seed=0"))})
     'python -m experiments optim=lion seed=0'
     """

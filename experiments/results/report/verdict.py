@@ -63,13 +63,17 @@ class Verdict:
 
     @property
     def _pairs(self) -> list[Difference]:
-        leader = None if self.problem.study else next(iter(self.figures))
-        return differences(self.figures, leader)
+        return differences(self.figures, self._tested)
+
+    @property
+    def _tested(self) -> str | None:
+        """Return whose pairs are tested: the leader's of a sweep, None for all of a comparison."""
+        return None if self.problem.study else next(iter(self.figures), None)
 
     @cached_property
     def least(self) -> float:
         """Return the least difference that so many seeds show in 80 % of studies."""
-        return detectable(self.figures, None if self.problem.study else next(iter(self.figures)))
+        return detectable(self.figures, self._tested)
 
     @property
     def sentence(self) -> str:
