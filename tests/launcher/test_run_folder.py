@@ -56,7 +56,7 @@ def test_holds_everything(cli: Any):
     found = {path.name for path in result.folder.iterdir() if path.is_file()}
     assert found == {
         ".claim.0", "config.yaml", "metrics.jsonl", "summary.json",
-        "curves.png", "trajectories.png",
+        "curves.png", "trajectories.png", "trajectories.npz",
     }  # fmt: skip
     assert "lr: 0.003" in (result.folder / "config.yaml").read_text()
     assert "${" not in (result.folder / "config.yaml").read_text()
