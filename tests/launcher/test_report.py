@@ -71,7 +71,8 @@ class TestVerdict:
             "over 4 seeds: +0.05"
         )
         assert "more than chance; it differs from 2 of 2 by more than chance." in verdict.sentence
-        assert verdict.beyond["lion"] == differences(verdict.figures, "muon")[0]
+        assert verdict.finding
+        assert verdict.finding.beyond["lion"] == differences(verdict.figures, "muon")[0]
 
     def test_a_contender_that_lacks_a_seed_is_said_and_not_compared(self, swept: Path):
         shutil.rmtree(swept / "lion" / "3")

@@ -15,6 +15,7 @@ import jinja2
 
 from experiments.results.report.across import heat_map
 from experiments.results.report.charts import SHOWN, Chart
+from experiments.results.report.conditions import findings, points
 from experiments.results.report.links import links
 from experiments.results.report.reading import Problem
 from experiments.results.report.robust import robust
@@ -35,6 +36,7 @@ class Section(NamedTuple):
     title: str
     sentence: str
     caveats: Sequence[str]
+    under: Sequence[str]
     study: str
     columns: Sequence[str]
     rows: Sequence[Row]
@@ -70,11 +72,12 @@ def page(
 
 
 def _section(number: int, verdict: Verdict) -> Section:
-    problem, rows = verdict.problem, leaderboard(verdict)
+    problem, held = verdict.problem, points(verdict.problem)
+    rows = leaderboard(verdict, held)
     shown = verdict.ranked[:SHOWN]
     failed = [*failures(problem)]
     charts = [
-        *robust(verdict, shown),
+        *robust(verdict, held, shown),
         *curves(verdict, shown),
         *arrival(verdict, shown),
         *sensitivity(problem),
@@ -86,6 +89,7 @@ def _section(number: int, verdict: Verdict) -> Section:
         title=problem.name or "runs that never began",
         sentence=verdict.sentence,
         caveats=verdict.caveats,
+        under=[one.sentence for one in findings(verdict, held)],
         study=problem.study.command if problem.study else "",
         columns=[*dict.fromkeys(name for row in rows for name in row.cells)],
         rows=rows,

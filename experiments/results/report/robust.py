@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 import altair as alt
 import pandas as pd
 
-from experiments.results.report import frames
 from experiments.results.report.charts import (
     HEIGHT,
     Chart,
@@ -16,6 +15,7 @@ from experiments.results.report.charts import (
     dimmed,
     picked,
 )
+from experiments.results.report.conditions import over_all
 from experiments.results.report.frames import Table
 from experiments.results.report.reading import Contender
 from experiments.results.report.verdict import Verdict
@@ -23,40 +23,24 @@ from experiments.results.report.verdict import Verdict
 CLEAN = "clean images"
 
 
-def robust(verdict: Verdict, shown: Sequence[Contender]) -> Iterator[Chart]:
-    """Give the pictures of the last weights of some contenders, where they were judged so."""
-    goal = verdict.problem.goal
-    frame: Table = frames.conditions([verdict.problem])
-    if goal is None or not len(frame):
-        return
+def robust(verdict: Verdict, held: Table, shown: Sequence[Contender]) -> Iterator[Chart]:
+    """Give the pictures of some contenders under conditions, where any were judged so."""
     names = [one.name for one in shown]
-    metric = goal.name.removeprefix("valid_")
-    own: Table = frame[
-        (frame.weights == "last") & (frame.part == "final") & frame.contender.isin(names)
-    ]
-    own = own.rename(columns={metric: "reached"})
-    under = own[own.kind != "clean"]
-    if not len(under):
+    if verdict.metric is None or not len(held):
         return
-    yield _against(own, under, names, metric)
-    if (attacks := under[under.kind == "attack"]).level.nunique() > 1:
+    metric, own = verdict.metric.name.removeprefix("test_"), held[held.contender.isin(names)]
+    yield _against(own, names, metric)
+    if (attacks := own[own.kind == "attack"]).level.nunique() > 1:
         yield from _over_epsilon(attacks, names, metric)
-    if len(corrupted := under[under.kind == "corruption"]):
+    if len(corrupted := own[own.kind == "corruption"]):
         yield _corruptions(corrupted, names, metric)
 
 
-def _against(own: Table, under: Table, names: list[str], metric: str) -> Chart:
+def _against(own: Table, names: list[str], metric: str) -> Chart:
     """Return a point a run: what it reaches on clean images, and under each condition."""
-    clean = own[own.kind == "clean"].groupby("folder").reached.first()
-    labels = under.called.where(under.kind == "corruption", _labels(under))
-    held = under.assign(condition=labels, clean=under.folder.map(clean))
-    keys = ["contender", "folder", "seed", "clean"]
-    found = [held.groupby([*keys, "condition"]).reached.mean().reset_index()]
-    if len(mean := held[held.kind == "corruption"]):
-        found.insert(
-            0, mean.groupby(keys).reached.mean().reset_index().assign(condition="all corruptions")
-        )
-    points = pd.concat(found).drop(columns="folder")
+    keys = ["contender", "seed", "folder", "clean", "condition"]
+    each = own[own.kind == "corruption"].groupby(keys).reached.mean().reset_index()
+    points = pd.concat([over_all(own), each]).drop(columns="folder")
     condition, pick = choice("under", points.condition.unique().tolist(), "under"), picked()
     drawn = (
         base(points)
@@ -73,10 +57,6 @@ def _against(own: Table, under: Table, names: list[str], metric: str) -> Chart:
     )
     caption = f"A point a run: {metric} of its last weights on test, on clean images and under "
     return chart("robust", "Clean and robust", f"{caption}what is chosen.", drawn)
-
-
-def _labels(under: Table) -> Table:
-    return under.called + " of " + under.level.map("{:.4g}".format)
 
 
 def _over_epsilon(attacks: Table, names: list[str], metric: str) -> Iterator[Chart]:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from experiments.results.folder import TRACEBACK
 from experiments.results.report.columns import COLUMNS
+from experiments.results.report.conditions import over_all
+from experiments.results.report.frames import Table
 from experiments.results.report.reading import Contender, Problem, Runs
 from experiments.results.report.verdict import Verdict
 from experiments.results.statistics import interval
@@ -45,9 +47,13 @@ class Failed(NamedTuple):
     command: str
 
 
-def leaderboard(verdict: Verdict) -> list[Row]:
-    """Return a row a contender, the leader first; columns in which no row says anything go."""
-    rows = [_row(verdict, place, one) for place, one in enumerate(verdict.ranked, 1)]
+def leaderboard(verdict: Verdict, under: Table) -> list[Row]:
+    """Return a row a contender, the leader first; columns in which no row says anything go.
+
+    `under` has what runs reach under conditions.
+    """
+    means = over_all(under) if len(under) else under
+    rows = [_row(verdict, place, one, means) for place, one in enumerate(verdict.ranked, 1)]
     used = {name for row in rows for name, cell in row.cells.items() if cell.text}
     return [
         row._replace(cells={k: cell for k, cell in row.cells.items() if k in used}) for row in rows
@@ -85,7 +91,7 @@ def command_of(runs: Runs) -> str:
     return shlex.join(["python", "-m", "experiments", *(["-m"] if len(seeds) > 1 else []), *given])
 
 
-def _row(verdict: Verdict, place: int, one: Contender) -> Row:
+def _row(verdict: Verdict, place: int, one: Contender, under: Table) -> Row:
     goal, metric = verdict.problem.goal, verdict.metric
     own = [*one.finished.values()]
     ended = [one.runs[path] for path in own]
@@ -100,6 +106,9 @@ def _row(verdict: Verdict, place: int, one: Contender) -> Row:
         values = [held[metric.name] for held in final if metric.name in held]
         cells["95 % interval"] = _interval(values)
     cells |= _beyond(verdict, one)
+    for condition in under.condition.unique() if len(under) else ():
+        own_rows = under[(under.contender == one.name) & (under.condition == condition)]
+        cells[condition] = _spread(own_rows.reached.tolist())
     cells["runs"] = Cell(f"{len(own)}/{len(one.runs)}", len(own))
     cells["trials"] = _trials(one)
     seconds = [summary.seconds for summary in {**one.runs, **one.tuned}.values()]
@@ -128,7 +137,7 @@ def _order(value: Any) -> float | str:
 
 def _beyond(verdict: Verdict, one: Contender) -> dict[str, Cell]:
     """Return what the leader has beyond a contender."""
-    held = verdict.beyond.get(one.name)
+    held = verdict.finding.beyond.get(one.name) if verdict.finding else None
     if held is None:
         return {"leader beyond it": _text(""), "p, after Holm": _text("")}
     said = f"{held.mean:+.3g} ({held.low:+.3g} to {held.high:+.3g})"
