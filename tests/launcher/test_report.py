@@ -172,20 +172,40 @@ class TestWhatIsWritten:
         page = write([swept, tmp_path / "other"], tmp_path / "both").read_text()
         assert "Contenders and problems" in page
 
-    def test_the_weights_of_each_evaluation_are_told_apart(self, swept: Path):
-        for seed in range(4):
-            common = {"average": "", "split": "test", "settings": {}, "count": 9}
-            for weights, reached in {"last": 0.8, "best": 0.1}.items():
-                rows = [
-                    {"weights": weights, "kind": kind, "name": name, "level": level, **common}
-                    | {"metrics": {"accuracy": reached}}
-                    for kind, name, level in [("clean", "clean", 0), ("corruption", "fog", 3)]
-                ]
-                with (swept / "muon" / str(seed) / EVALUATIONS).open("a") as file:
-                    file.write("".join(json.dumps(row) + "\n" for row in rows))
-        write([swept], swept)
+    def test_what_is_reached_under_conditions_is_that_of_the_last_weights(self, swept: Path):
+        """Each seed has the mean over corruptions of its own, and the same under an attack."""
+        for optim, best in {"muon": 0.8, "lion": 0.7}.items():
+            for seed in range(4):
+                judge(swept / optim / str(seed), best + seed * len(optim) % 3 / 500)
+        page = write([swept], swept).read_text()
         held = pd.read_parquet(swept / "report" / "conditions.parquet")
-        assert set(held[held.weights == "last"].accuracy) == {0.8}
+        assert set(held.weights) == {"last", "best"}
+        muon = [0.8 + seed * 4 % 3 / 500 for seed in range(4)]
+        low, high = interval([one - 0.05 for one in muon])
+        assert (
+            f"muon reaches accuracy under all corruptions {mean(muon) - 0.05:.4g} (95 % interval "
+            f"{low:.4g} to {high:.4g}) over 4 seeds: +0.1 against lion"
+        ) in page
+        assert f"muon reaches accuracy under pgd of 0.1 {mean(muon) - 0.3:.4g}" in page
+        less = f"muon reaches accuracy under all corruptions less that on clean images: {-0.05:.4g}"
+        assert less in page
+        for title in ("Clean and robust", "Over epsilon", "Corruptions"):
+            assert f"<h3>{title}</h3>" in page
+
+
+def judge(folder: Path, clean: float) -> None:
+    """Leave evaluations of the last weights and, far worse, of the best."""
+    conditions = [("clean", "clean", 0, 0.0), ("corruption", "fog", 3, -0.1)]
+    conditions += [("corruption", "snow", 1, 0.0), ("attack", "pgd", 0.1, -0.3)]
+    conditions += [("attack", "pgd", 0.2, -0.5)]
+    rows = [
+        {"weights": weights, "kind": kind, "name": name, "level": level, "count": 9}
+        | {"average": "", "split": "test", "settings": {}}
+        | {"metrics": {"accuracy": clean + lost + worse}}
+        for weights, worse in {"last": 0.0, "best": -0.1}.items()
+        for kind, name, level, lost in conditions
+    ]
+    (folder / EVALUATIONS).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 class TestCommand:

@@ -77,7 +77,11 @@ const near = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "600px" });
 figures.forEach((figure) => near.observe(figure));
-addEventListener("beforeprint", () => figures.forEach(draw));
+addEventListener("beforeprint", () => {
+  document.documentElement.classList.remove("dark");
+  figures.forEach(draw);
+});
+addEventListener("afterprint", shade);
 
 const source = document.getElementById("table-source").textContent;
 const { default: DataTable } = await import("data:text/javascript;base64," + source.trim());
