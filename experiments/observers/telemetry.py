@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from experiments.observers.contract import Evaluated, Event, Observer, Run
 from experiments.results.folder import aside
-from experiments.results.telemetry import NAME, UPDATE
+from experiments.results.telemetry import NAME, UPDATE, read
 from xformopt.optim import parts_of, watched
 
 OF_LINK = ("before", "after", "cosine", "zeros", "changed", "distance")
@@ -42,11 +42,9 @@ class Telemetry(Observer):
         """Begin behind the lines of the steps that a run goes on from."""
         self.step, self.path = run.begin, run.folder / NAME
         if self.path.exists():
-            lines = self.path.read_text().splitlines(keepends=True)
+            kept = [json.dumps(one) for one in read(run.folder) if one["step"] <= run.begin]
             with aside(self.path) as unfinished:
-                unfinished.write_text(
-                    "".join(x for x in lines if json.loads(x)["step"] <= run.begin)
-                )
+                unfinished.write_text("".join(f"{line}\n" for line in kept))
         self.handles = [
             self.optimizer.register_step_pre_hook(self._before),
             self.optimizer.register_step_post_hook(self._after),

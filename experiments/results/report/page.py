@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
+from markupsafe import Markup
 
 from experiments.results.report.across import heat_map
 from experiments.results.report.charts import SHOWN, Chart
@@ -135,9 +136,7 @@ def _scripts() -> dict[str, str]:
 
 def _foreign(text: str) -> Any:
     """Return a script or style as it is, which ends where its element does."""
-    import markupsafe
-
-    return markupsafe.Markup(text.replace("</script", "<\\/script"))
+    return Markup(text.replace("</script", "<\\/script"))
 
 
 def _file(name: str) -> str:
