@@ -66,7 +66,7 @@ def launched(arguments: Sequence[str]) -> Launched:
         if words.resume:
             name, session.resumes = store_resume(words.resume, words.trusted), words.resume
         main = hydra.main(config_path=str(CONF), config_name=name, **main_options())(session.job)
-        session.schema = schema()
+        session.schema, session.trusted = schema(), words.trusted
         with ranked(others) as own, sharing(session, sweeps):
             sys.argv[1:] = for_each_job(with_targets(own), chain.from_iterable(listed))
             main()

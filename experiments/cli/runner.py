@@ -28,11 +28,12 @@ class Runner:
     def __init__(self) -> None:
         """Begin, with nothing said.
 
-        `resumes` is the folder of a run that goes on, and `schema` tells which configs there were
-        to choose from.
+        `resumes` is the folder of a run that goes on, `schema` tells which configs there were to
+        choose from, and `trusted` are the modules that the command trusts.
         """
         self.resumes: Path | None = None
         self.schema = ""
+        self.trusted: tuple[str, ...] = ()
         self.said: set[str] = set()
         self.has_begun = False
 
@@ -94,6 +95,7 @@ class Runner:
     ) -> Summary | Failure:
         """Run what begins."""
         summary = Summary("running", cfg.get("seed"), overrides, schema=self.schema)
+        summary = replace(summary, trusted=self.trusted)
         try:
             summary = replace(summary, identity=identity_of(cfg))
             folder.write_summary(summary)
@@ -112,6 +114,7 @@ class Runner:
         before, checkpoint = of.summary(), found(of.path)
         said = f"the run goes on from {checkpoint.name if checkpoint else 'its beginning'}"
         summary = Summary("running", cfg.seed, before.overrides, before.identity, before.schema)
+        summary = replace(summary, trusted=before.trusted)
         try:
             parts = self._build(cfg, before.overrides)
             if not parts.trainer.is_resumable:

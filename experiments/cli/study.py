@@ -21,7 +21,7 @@ FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 WORDS = {"trials": 16, "seeds": 5, "target": None, "folder": None, "report": True}
 
 
-class Study(NamedTuple):
+class Command(NamedTuple):
     """How contenders are compared.
 
     `targets` are those of the problems, `given` is for each job, `searched` for the trials, and
@@ -33,7 +33,7 @@ class Study(NamedTuple):
     seeds: int
     report: bool
     targets: list[float]
-    command: str
+    line: str
     given: list[str]
     searched: list[str]
     swept: list[str]
@@ -55,7 +55,7 @@ class Study(NamedTuple):
         return [*settings(self.given)]
 
 
-def study_of(arguments: Sequence[str]) -> Study:
+def command_of(arguments: Sequence[str]) -> Command:
     """Return what a command line asks for."""
     own = {a.partition("=")[0]: a for a in arguments if a.partition("=")[0] in WORDS}
     parser = OverridesParser.create()
@@ -70,10 +70,8 @@ def study_of(arguments: Sequence[str]) -> Study:
     others = [a for a in arguments if a not in own.values() and a not in SWEEP]
     given, searched, swept = _sorted(others)
     targets = _targets(words.pop("target"), swept)
-    command = shlex.join(["python", "-m", "experiments.compare", *arguments])
-    return Study(
-        **words, targets=targets, command=command, given=given, searched=searched, swept=swept
-    )
+    line = shlex.join(["python", "-m", "experiments.compare", *arguments])
+    return Command(**words, targets=targets, line=line, given=given, searched=searched, swept=swept)
 
 
 def _targets(given: Any, swept: Sequence[str]) -> list[float]:

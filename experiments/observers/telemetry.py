@@ -71,7 +71,7 @@ class Telemetry(Observer):
     def _before(self, *_: Any) -> None:
         if self.step % self.every:
             return
-        self.held = [_flat(params) for _, params in self._groups()]
+        self.held, self.seen = [_flat(params) for _, params in self._groups()], set[str]()
         self.watch.enter_context(watched(self.optimizer, self._probe))
 
     def _after(self, *_: Any) -> None:
@@ -91,7 +91,10 @@ class Telemetry(Observer):
                     yield {"route": route, "group": number}, params
 
     def _probe(self, name: str, before: list[Tensor], after: list[Tensor]) -> None:
-        """Note what a link did to each group."""
+        """Note what a link did to each group, the first time in a step that asks several times."""
+        if name in self.seen:
+            return
+        self.seen.add(name)
         route = name.rpartition(".")[0]
         part = parts_of(self.optimizer).get(route)
         numbers = _numbers(part or self.optimizer, len(after))

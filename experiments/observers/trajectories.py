@@ -11,11 +11,11 @@ from experiments.observers.contract import Event, Observer, Run, Stepped
 from experiments.observers.figures import figure
 from experiments.results.folder import aside
 from experiments.results.summary import Summary
+from experiments.results.trajectories import NAME
 
 SMOOTH = 100
 """Each of the first steps is shown; later ones are thinned out."""
 
-NAME = "trajectories.npz"
 SNAPSHOTS, DRAWN = 400, 256
 """At most so many snapshots are kept, of so many points."""
 

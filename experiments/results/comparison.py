@@ -53,10 +53,11 @@ class Comparison:
 
     @cached_property
     def metric(self) -> Metric:
-        """Return what is judged: the goal on `test`, where there is such a part."""
-        found = (one for entry in self.entries for one in entry.finished.values())
+        """Return what is judged: the goal on `test`, where all runs have such a figure."""
+        found = [one for entry in self.entries for one in entry.finished.values()]
         goal = next(one.goal for one in found if one.goal)
-        return goal._replace(name=test_of(goal.name) or goal.name)
+        test = test_of(goal.name)
+        return goal._replace(name=test if all(test in one.final for one in found) else goal.name)
 
     @cached_property
     def figures(self) -> dict[str, list[float]]:
@@ -112,7 +113,7 @@ def _row(comparison: Comparison, entry: Entry) -> list[str]:
     tuned = sum(one is not None and one.status == "finished" for one in entry.tuned)
     failed = sum(one is None or one.status != "finished" for one in entry.runs)
     seconds = sum(one.seconds for one in entry.runs if one)
-    row = [entry.name, entry.chosen, _spread(held), _interval(held)]
+    row = [entry.name, entry.chosen, as_spread(held), as_interval(held)]
     row += [f"{tuned}/{len(entry.tuned)}", f"{len(entry.finished)}/{len(entry.final)}"]
     row += [str(failed), f"{seconds:.0f}"]
     if comparison.target is not None:
@@ -146,13 +147,23 @@ def _to_target(entry: Entry) -> str:
     return f"{steps:.0f} steps, {seconds:.1f} s{short}"
 
 
-def _spread(values: Sequence[float]) -> str:
+def as_spread(values: Sequence[float]) -> str:
+    """Return the mean of some figures, and their standard deviation where there are several.
+
+    >>> as_spread([0.5, 0.6]), as_spread([0.5]), as_spread([])
+    ('0.55 ± 0.071', '0.5', '')
+    """
     if not values:
         return ""
     return f"{mean(values):.4g}" + (f" ± {stdev(values):.2g}" if len(values) > 1 else "")
 
 
-def _interval(values: Sequence[float]) -> str:
+def as_interval(values: Sequence[float]) -> str:
+    """Return the interval of the mean of some figures, "" of fewer than two.
+
+    >>> as_interval([0.5, 0.5, 0.5]), as_interval([0.5])
+    ('0.5 to 0.5', '')
+    """
     if len(values) < 2:
         return ""
     low, high = interval(values)

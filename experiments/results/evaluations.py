@@ -97,11 +97,11 @@ def called(found: Sequence[Evaluation]) -> list[str]:
 
 
 def _variant(one: Evaluation) -> dict[str, Any]:
-    return {**one.settings, "images": one.count}
+    return {**one.settings, "images": one.count, "norm": one.norm}
 
 
 def _told(one: Evaluation, keys: Sequence[str]) -> str:
-    own = one.settings
+    own = _variant(one)
     said = [f"{one.count} images" if k == "images" else f"{k}={own.get(k)}" for k in keys]
     return ", ".join([one.name, *said])
 

@@ -1,12 +1,10 @@
 """How soon contenders come up to a target, and how often within a factor of the fastest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
-from pathlib import Path
 
 import numpy as np
 
-from experiments.results.folder import read_metrics
 from experiments.results.metric import Metric
 
 MOST = 4.0
@@ -16,9 +14,11 @@ Times = Mapping[str, Sequence[float]]
 """What each contender took on each problem until the target; ∞ where it did not come up to it."""
 
 
-def until(folder: Path, goal: Metric, target: float) -> tuple[float, float] | None:
+def until(
+    lines: Iterable[Mapping[str, float]], goal: Metric, target: float
+) -> tuple[float, float] | None:
     """Return after how many steps and seconds a run came up to a target; None if it never did."""
-    for line in read_metrics(folder):
+    for line in lines:
         value = line.get(goal.name)
         if value is not None and (value == target or goal.better(value, target)):
             return line["step"], line["seconds"]

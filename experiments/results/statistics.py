@@ -59,7 +59,9 @@ def interval(values: Sequence[float], draws: int = DRAWS) -> tuple[float, float]
 
 
 def differences(figures: Figures, leader: str | None = None) -> list[Difference]:
-    """Return all pairs, or those of a leader, tested by Student's paired t-test, after Holm.
+    """Return all pairs, tested by Student's paired t-test and corrected after Holm.
+
+    Of a leader those that it is the first of, corrected for all.
 
     >>> low = [0.8, 0.82, 0.81]
     >>> found = differences({"a": [0.9, 0.91, 0.92], "b": low, "c": low})
@@ -69,13 +71,16 @@ def differences(figures: Figures, leader: str | None = None) -> list[Difference]
     Source: Holm 1979, A simple sequentially rejective multiple test procedure, Scandinavian
     Journal of Statistics.
     """
-    pairs = _pairs(figures, leader)
-    apart = [np.subtract(figures[one], figures[other]) for one, other in pairs]
-    sizes = [np.max(np.abs([figures[one], figures[other]])) for one, other in pairs]
-    corrected = holm([_p(*one) for one in zip(apart, sizes, strict=True)])
+    pairs, held = list(combinations(figures, 2)), np.array([*figures.values()], dtype=float)
+    if not pairs:
+        return []
+    one, other = np.triu_indices(len(held), 1)
+    apart = held[one] - held[other]
+    corrected = holm(_p(apart, np.abs(np.stack([held[one], held[other]])).max((0, 2)).tolist()))
     return [
         Difference(*pair, float(values.mean()), *interval(values.tolist()), p)
         for pair, values, p in zip(pairs, apart, corrected, strict=True)
+        if leader in (None, pair[0])
     ]
 
 
@@ -92,39 +97,39 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected
 
 
-def detectable(figures: Figures, leader: str | None = None) -> float:
+def detectable(figures: Figures) -> float:
     """Return the least true difference of a pair that so many seeds show in 80 % of studies.
-
-    Pairs are all, or those of a leader.
 
     δ where P(|t'| > t) = 0.8 for t' of noncentrality δ √n / sd, at the level of the strictest of
     Holm's tests; sd is that of the paired differences, pooled over the pairs. Infinite for a
     single seed.
     """
-    pairs = _pairs(figures, leader)
-    n = len(next(iter(figures.values()), ()))
-    if n < 2 or not pairs:
+    held = np.array([*figures.values()], dtype=float)
+    one, other = np.triu_indices(len(held), 1)
+    n = held.shape[1] if len(one) else 0
+    if n < 2:
         return np.inf
-    apart = [np.subtract(figures[one], figures[other]) for one, other in pairs]
-    sd = sqrt(float(np.mean([values.var(ddof=1) for values in apart])))
-    return sd / sqrt(n) * _noncentrality(n - 1, ALPHA / len(pairs))
+    sd = sqrt(float((held[one] - held[other]).var(1, ddof=1).mean()))
+    return sd / sqrt(n) * _noncentrality(n - 1, ALPHA / len(one))
 
 
-def _pairs(figures: Figures, leader: str | None) -> list[tuple[str, str]]:
-    if leader is None:
-        return list(combinations(figures, 2))
-    return [(leader, other) for other in figures if other != leader]
-
-
-def _p(values: np.ndarray, size: float) -> float:
-    """Return the p-value of a mean of 0; that of the signs where all values are the same.
+def _p(apart: np.ndarray, sizes: Sequence[float]) -> list[float]:
+    """Return the p-value of each mean of 0; that of the signs where all values are the same.
 
     They are so where they differ by rounding alone of figures of a size.
     """
-    if np.ptp(values) <= 1e-12 * size:
-        return 1.0 if abs(values[0]) <= 1e-12 * size else 2.0 ** (1 - len(values))
-    test: Any = stats.ttest_1samp(values, 0.0)
-    return float(test.pvalue)
+    n = apart.shape[1]
+    spreads = apart.std(1, ddof=1) if n > 1 else np.zeros(len(apart))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.abs(apart.mean(1)) / (spreads / sqrt(n))
+    tested: Any = 2 * stats.t.sf(t, n - 1)
+    signs = 2.0 ** (1 - n)
+    return [
+        (1.0 if abs(values[0]) <= 1e-12 * size else signs)
+        if np.ptp(values) <= 1e-12 * size
+        else float(p)
+        for values, size, p in zip(apart, sizes, tested, strict=True)
+    ]
 
 
 def _noncentrality(df: int, alpha: float) -> float:

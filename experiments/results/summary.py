@@ -23,7 +23,7 @@ class Summary:
     to its figure, after the last step and where the goal was best; `conditions` are attacks and
     corruptions under which the goal was measured, too; `target` holds that of the trainer, and when
     it was reached; `epoch` is the number of its steps, 0 without data; `notes` say what has no
-    effect, or not the one that it seems to have.
+    effect, or not the one that it seems to have; `trusted` are the modules that the command trusts.
     """
 
     status: Status
@@ -44,6 +44,7 @@ class Summary:
     conditions: tuple[str, ...] = ()
     target: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
     error: str = ""
     seconds: float = 0.0
     environment: dict[str, Any] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """The report: what it says of runs, what it writes, and what a browser makes of it."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from experiments.report import report
 from experiments.results.evaluations import NAME as EVALUATIONS
 from experiments.results.folder import CONFIG, METRICS, TRACEBACK, RunFolder
 from experiments.results.metric import Metric
+from experiments.results.report.columns import COLUMNS
 from experiments.results.report.reading import problems_in
 from experiments.results.report.verdict import Verdict
 from experiments.results.report.writing import write
@@ -75,10 +77,61 @@ class TestVerdict:
         assert verdict.finding.beyond["lion"] == differences(verdict.figures, "muon")[0]
 
     def test_a_contender_that_lacks_a_seed_is_said_and_not_compared(self, swept: Path):
-        shutil.rmtree(swept / "lion" / "3")
+        for seed in (2, 3):
+            shutil.rmtree(swept / "lion" / str(seed))
         verdict = verdict_of(swept)
         assert [*verdict.figures] == ["muon", "adam optim.lr_scale=3"]
+        assert [one.name for one in verdict.ranked][-1:] == ["lion"]
         assert any(said.startswith("1 contender has not finished") for said in verdict.caveats)
+
+    def test_seeds_of_one_contender_alone_leave_the_others_in(self, tmp_path: Path):
+        for seed in range(5):
+            finish(tmp_path, "lion", seed, 0.9)
+            for optim in ("muon", "adam") if seed < 3 else ():
+                finish(tmp_path, optim, seed, 0.95 if optim == "muon" else 0.5)
+        verdict = verdict_of(tmp_path)
+        assert verdict.comparison.seeds == [0, 1, 2]
+        assert [*verdict.figures] == ["muon", "lion", "adam"]
+
+    def test_runs_of_the_same_settings_and_seed_count_once(self, swept: Path, tmp_path: Path):
+        for seed in range(4):
+            finish(tmp_path / "again", "muon", seed, 0.1)
+        (problem,) = problems_in([swept, tmp_path / "again"])
+        verdict = Verdict(problem)
+        assert verdict.ranked[0].name == "muon"
+        assert any(said.startswith("4 runs are left out") for said in verdict.caveats)
+
+    def test_a_run_that_failed_before_it_knew_what_it_is_is_of_its_contender(self, swept: Path):
+        run = RunFolder(swept / "lion" / "9")
+        words = ("optim=lion", "seed=9")
+        run.write_summary(Summary("failed", 9, words, error="it was refused"))
+        (lion,) = (one for one in verdict_of(swept).ranked if one.name == "lion")
+        assert len(lion.runs) == 5
+
+    def test_names_that_look_alike_are_told_apart(self, tmp_path: Path):
+        for name in ("a\u2028", "a\u2029"):
+            finish(tmp_path, name, 0, 0.5)
+        assert len({one.name for one in verdict_of(tmp_path).ranked}) == 2
+
+    def test_goals_and_models_make_problems(self, tmp_path: Path):
+        loss = Metric("valid_loss", "min")
+        for seed in range(2):
+            for model in ("mlp", "vit"):
+                for optim in ("lion", "muon"):
+                    finish(tmp_path / model, f"{optim} model={model}", seed, 0.5)
+            final = {"step": 20, "valid_loss": 1.0}
+            finish(tmp_path / "other", "lion task.goal=loss", seed, 0.5, goal=loss, final=final)
+        names = {problem.name for problem in problems_in([tmp_path])}
+        assert names == {
+            "digits model=mlp",
+            "digits model=vit",
+            "digits task.goal=loss",
+        }
+
+    def test_models_alone_are_contenders(self, tmp_path: Path):
+        for model in ("mlp", "vit"):
+            finish(tmp_path / model, f"lion model={model}", 0, 0.5)
+        assert {one.name for one in verdict_of(tmp_path).ranked} == {"model=mlp", "model=vit"}
 
     def test_one_seed_shows_no_chance(self, tmp_path: Path):
         finish(tmp_path, "lion", 0, 0.9)
@@ -87,7 +140,7 @@ class TestVerdict:
 
     def test_one_contender(self, tmp_path: Path):
         finish(tmp_path, "lion", 0, 0.9)
-        assert verdict_of(tmp_path).sentence.endswith("there is no other contender.")
+        assert verdict_of(tmp_path).sentence.endswith("there is no other to compare it with.")
 
     def test_nothing_finished(self, tmp_path: Path):
         run = RunFolder(tmp_path / "one")
@@ -117,6 +170,32 @@ class TestVerdict:
     def test_a_comparison_that_is_still_tuning(self, swept: Path):
         Study(("seed=0",), ("optim",), "python -m experiments.compare").keep(swept)
         assert verdict_of(swept).ranked[0].name == "muon"
+
+    def test_a_contender_whose_trials_all_failed_is_there(self, swept: Path, tmp_path: Path):
+        place = tmp_path / "study"
+        for optim in ("lion", "muon"):
+            status = {"muon": "failed"}.get(optim, "finished")
+            finish(
+                place / "trials", f"{optim} optim.lr_scale=3", 0, 0.9, status=status, error="nan"
+            )
+        for seed in (1, 2):
+            finish(place / "final", "lion optim.lr_scale=3", seed, 0.9)
+        chosen = [["optim=lion", "optim.lr_scale=3"]]
+        Study((), ("optim",), "python -m experiments.compare", chosen, {"": 0.5}).keep(place)
+        (problem,) = problems_in([place])
+        assert {one.name for one in problem.contenders} == {"lion", "muon"}
+        assert (len(problem.ranked[0].runs), problem.target) == (2, 0.5)
+        assert "nan" in write([place], place).read_text()
+
+    def test_comparisons_below_a_folder_are_comparisons(self, tmp_path: Path):
+        for target, name in enumerate(("first", "second"), 1):
+            place = tmp_path / name
+            finish(place / "trials", "lion optim.lr_scale=3", 0, 0.9)
+            finish(place / "final", "lion optim.lr_scale=3", 1, 0.9)
+            chosen = [["optim=lion", "optim.lr_scale=3"]]
+            Study((), ("optim",), "compare", chosen, {"": target / 10}).keep(place)
+        found = {one.name: one.target for one in problems_in([tmp_path])}
+        assert found == {"digits (first)": 0.1, "digits (second)": 0.2}
 
     def test_one_of_an_older_version(self, swept: Path):
         (swept / "study.yaml").write_text("[task=digits]")
@@ -162,6 +241,72 @@ class TestWhatIsWritten:
         assert "15 runs: 12 finished, 2 failed, 1 killed" in page
         assert "python -m experiments optim=adam seed=7" in page
 
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [
+            (METRICS, '{"step": 0, "valid_acc'),
+            (METRICS, '{"step": 0, "valid_accuracy": null, "seconds": 0}\n'),
+            (EVALUATIONS, '{"weights": "last"}\n'),
+            ("telemetry.jsonl", "nothing\n"),
+            ("trajectories.npz", "nothing"),
+        ],
+    )
+    def test_a_file_that_is_not_whole_costs_no_more_than_itself(
+        self, swept: Path, name: str, text: str
+    ):
+        (swept / "muon" / "0" / name).write_text(text)
+        page = write([swept], swept).read_text()
+        assert "muon reaches test_accuracy" in page
+        assert (f"its {name} cannot be read" in page) == ("null" not in text)
+
+    @pytest.mark.parametrize(
+        "about",
+        [
+            {"goal": None},
+            {"final": {"step": 20, GOAL.name: float("nan")}},
+            {"final": {"step": 20, GOAL.name: 0.9}},
+            {"final": {}},
+        ],
+    )
+    def test_figures_that_are_missing(self, swept: Path, about: dict[str, Any]):
+        path = finish(swept, "muon", 1, 0.9)
+        held = json.loads((path / "summary.json").read_text())
+        (path / "summary.json").write_text(json.dumps(held | about))
+        assert "reaches" in write([swept], swept).read_text()
+
+    def test_what_is_there_no_more_leaves_no_file(self, swept: Path):
+        judge(swept / "muon" / "0", 0.8)
+        write([swept], swept)
+        (swept / "muon" / "0" / EVALUATIONS).unlink()
+        write([swept], swept)
+        assert not [*(swept / "report").glob("conditions.*")]
+
+    def test_corruptions_are_compared_where_they_are_the_same(self, swept: Path):
+        """A run that lacks some of them has no mean; clean images are as many as corrupted."""
+        for optim in ("lion", "muon"):
+            for seed in range(4):
+                judge(swept / optim / str(seed), 0.8 + seed * len(optim) % 3 / 500)
+        for seed in range(4):
+            judge(swept / "adam-optim.lr_scale-3" / str(seed), 0.99, only=("clean", "snow"))
+            file = swept / "muon" / str(seed) / EVALUATIONS
+            many = [json.loads(line) for line in file.read_text().splitlines()][:1]
+            text = "".join(
+                json.dumps(row | {"count": 99, "metrics": {"accuracy": 0.1}}) for row in many
+            )
+            file.write_text(text + "\n" + file.read_text())
+        page = write([swept], swept).read_text()
+        assert "less that on clean images: -0.05 (" in page
+        assert not re.search(r"corruptions[^<]*against adam", page)
+
+    def test_only_best_weights_or_only_clean_images(self, swept: Path):
+        judge(swept / "muon" / "0", 0.8, only=("clean",))
+        assert "muon" in write([swept], swept).read_text()
+        file = swept / "muon" / "0" / EVALUATIONS
+        judge(swept / "muon" / "0", 0.8)
+        rows = [line for line in file.read_text().splitlines() if '"best"' in line]
+        file.write_text("\n".join(rows) + "\n")
+        assert "<h3>Clean and robust</h3>" in write([swept], swept).read_text()
+
     def test_the_command_of_a_row_repeats_its_seeds(self, swept: Path):
         page = write([swept], swept).read_text()
         assert "python -m experiments -m optim=muon seed=0,1,2,3" in page
@@ -193,7 +338,7 @@ class TestWhatIsWritten:
             assert f"<h3>{title}</h3>" in page
 
 
-def judge(folder: Path, clean: float) -> None:
+def judge(folder: Path, clean: float, only: tuple[str, ...] = ()) -> None:
     """Leave evaluations of the last weights and, far worse, of the best."""
     conditions = [("clean", "clean", 0, 0.0), ("corruption", "fog", 3, -0.1)]
     conditions += [("corruption", "snow", 1, 0.0), ("attack", "pgd", 0.1, -0.3)]
@@ -204,6 +349,7 @@ def judge(folder: Path, clean: float) -> None:
         | {"metrics": {"accuracy": clean + lost + worse}}
         for weights, worse in {"last": 0.0, "best": -0.1}.items()
         for kind, name, level, lost in conditions
+        if not only or name in only
     ]
     (folder / EVALUATIONS).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -225,13 +371,19 @@ class TestCommand:
             (["nowhere"], "`nowhere` holds no run, with its `summary.json`"),
             (["a", "b"], "`to` must be given beside several folders, got None; `to=DIR`"),
             (["a", "target=x"], "`target` must be a number, got 'x'"),
+            (["SWEPT", "target=2"], "`target` must be at most 1 for valid_accuracy, got 2.0"),
             (["a", "tarket=1"], "`tarket`: nothing reads it; `--help` says what there is"),
             (["a", "--pdf"], "`--pdf`: there is no such flag; `--help` says what there is"),
         ],
     )
-    def test_refuses(self, arguments: list[str], said: str, capsys: Any, tmp_path: Path):
-        assert report(arguments) == 2
+    def test_refuses(self, arguments: list[str], said: str, capsys: Any, swept: Path):
+        assert report([str(swept) if one == "SWEPT" else one for one in arguments]) == 2
         assert capsys.readouterr().err == f"error: {said}\n"
+
+    def test_a_column_of_a_name_that_is_taken(self, swept: Path, monkeypatch: Any, capsys: Any):
+        monkeypatch.setitem(COLUMNS, "runs", lambda runs: 1.0)
+        assert report([str(swept)]) == 2
+        assert "the column `runs`: the report has one of this name" in capsys.readouterr().err
 
     def test_a_sweep_ends_with_it(self, cli: Any):
         result = cli("-m", "task=himmelblau", "trainer.steps=20", "seed=0,1", "report=true")
@@ -297,18 +449,20 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
     assert said == []
 
 
-def column(page: Any, number: int) -> list[str]:
-    return page.locator(f"table.board tbody tr td:nth-child({number})").all_inner_texts()
+def expect_column(page: Any, number: int, texts: list[str]) -> None:
+    from playwright.sync_api import expect
+
+    expect(page.locator(f"table.board tbody tr td:nth-child({number})")).to_have_text(texts)
 
 
 class TestInChromium:
     def test_sorting_filtering_and_copying(self, swept: Path, visit: Any):
         page = visit(write([swept], swept))
-        assert column(page, 3) == ["muon", "lion", "adam"]
+        expect_column(page, 3, ["muon", "lion", "adam"])
         page.get_by_role("columnheader", name="valid_accuracy").click()
-        assert column(page, 3) == ["adam", "lion", "muon"]
+        expect_column(page, 3, ["adam", "lion", "muon"])
         page.get_by_label("Search").fill("lio")
-        assert column(page, 3) == ["lion"]
+        expect_column(page, 3, ["lion"])
         page.get_by_role("button", name="Copy the command of lion").click()
         page.get_by_text("copied").wait_for()
         held = page.evaluate("navigator.clipboard.readText()")
@@ -351,8 +505,9 @@ class TestInChromium:
         slider = moving.locator("input[type=range]")
         slider.wait_for()
         moving.get_by_role("button", name="Play").click()
-        expect(slider).to_have_value("3")
+        expect(slider).not_to_have_value("59")
         moving.get_by_role("button", name="Stop").click()
+        assert int(slider.input_value()) < 59
 
     def test_nothing_in_a_folder_becomes_markup_or_script(self, swept: Path, visit: Any):
         names = (EVIL, "{{7*7}}", "a\u2028b & <b>c</b>")

@@ -126,13 +126,11 @@ def test_steps_that_are_not_watched_cost_nothing():
 
 class TestInTheLauncher:
     def test_off_it_registers_nothing(self, cli: Any, monkeypatch: Any):
-        def refuse(*_: Any) -> None:
-            raise AssertionError("it is off")
-
-        monkeypatch.setattr(Telemetry, "start", refuse)
-        result = cli(*SHORT)
-        assert result.status == 0
-        assert not (result.folder / NAME).exists()
+        begun, start = [], Telemetry.start
+        monkeypatch.setattr(Telemetry, "start", lambda *args: (begun.append(1), start(*args))[1])
+        result, watched = cli(*SHORT), cli(*SHORT, "telemetry=true")
+        assert begun == [1]
+        assert (result.folder / NAME).exists() is not (watched.folder / NAME).exists()
 
     def test_it_changes_no_figure(self, cli: Any):
         lines = [

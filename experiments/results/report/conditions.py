@@ -9,35 +9,41 @@ from experiments.results.report.reading import Problem
 from experiments.results.report.verdict import Verdict
 
 CORRUPTED = "all corruptions"
+CONDITION = ["kind", "called", "norm", "level", "count"]
+RUN = ["contender", "seed", "folder"]
 
 
 def points(problem: Problem) -> Table:
-    """Return what the last weights of runs reach under each condition, and on clean images.
+    """Return what final runs reach under each condition, beside what they do on clean images.
 
-    That of a corruption is of a severity; the mean of all is a condition, too.
+    It is that of the last weights, of the best ones where no run has others; clean images are as
+    many, and the first ones, as those of the condition.
     """
     frame = frames.conditions([problem])
-    if problem.goal is None or not len(frame):
+    metric = problem.goal.name.removeprefix("valid_") if problem.goal else ""
+    if not len(frame) or metric not in frame:
         return pd.DataFrame()
-    metric = problem.goal.name.removeprefix("valid_")
-    own: Table = frame[(frame.weights == "last") & (frame.part == "final")]
+    own: Table = frame[(frame.part == "final") & frame[metric].notna()]
     own = own.rename(columns={metric: "reached"})
-    clean = own[own.kind == "clean"].groupby("folder").reached.first()
-    under: Table = own[own.kind != "clean"]
-    levels = under.called + " of " + under.level.map("{:.4g}".format)
-    named = under.called.where(under.kind == "corruption", levels)
-    held = under.assign(condition=named, clean=under.folder.map(clean))
-    columns = ["contender", "seed", "folder", "kind", "called", "level"]
-    return held[[*columns, "condition", "reached", "clean"]]
+    weights = "last" if (own.weights == "last").any() else "best"
+    own = own[own.weights == weights]
+    clean = own[own.kind == "clean"].groupby(["folder", "count"]).reached.first().rename("clean")
+    under = own[own.kind != "clean"][[*RUN, *CONDITION, "reached"]]
+    return under.join(clean, on=["folder", "count"]) if len(under) else pd.DataFrame()
 
 
 def over_all(held: Table) -> Table:
-    """Return the mean of each run over all corruptions, and what it reaches under each attack."""
-    keys = ["contender", "seed", "folder", "clean", "condition"]
-    corrupted = held[held.kind == "corruption"].assign(condition=CORRUPTED)
-    attacked = held[held.kind == "attack"]
-    parts = [part.groupby(keys, dropna=False).reached.mean() for part in (corrupted, attacked)]
-    return pd.concat([part.reset_index() for part in parts if len(part)])
+    """Return what each run reaches under each attack, and its mean over all corruptions.
+
+    These are the corruptions, severities and images of the run that has most; a run that lacks one
+    of them has no such mean.
+    """
+    attacked: Table = held[held.kind == "attack"]
+    named = attacked.called + " of " + attacked.level.map("{:.4g}".format)
+    parts = [attacked.assign(condition=named), _corrupted(held[held.kind == "corruption"])]
+    keys = [*RUN, "condition"]
+    means = [part.groupby(keys, dropna=False)[["reached", "clean"]].mean() for part in parts]
+    return pd.concat([part.reset_index() for part in means])
 
 
 def findings(verdict: Verdict, held: Table) -> list[Finding]:
@@ -56,12 +62,20 @@ def findings(verdict: Verdict, held: Table) -> list[Finding]:
         lost = means[means.condition == CORRUPTED]
         said = f"{name} under {CORRUPTED} less that on clean images:"
         tables[said] = lost.assign(reached=lost.reached - lost.clean)
-    found = []
-    for of, own in tables.items():
-        figures = _figures(own, verdict)
-        if figures:
-            found.append(Finding(of, metric.mode, figures, pairs=verdict.problem.study is not None))
-    return found
+    found = {of: _figures(own, verdict) for of, own in tables.items()}
+    return [Finding(of, metric.mode, figures) for of, figures in found.items() if figures]
+
+
+def _corrupted(held: Table) -> Table:
+    """Return the rows of the conditions that the run with most has, of runs that have all."""
+    held = held.assign(condition=CORRUPTED)
+    if not len(held):
+        return held
+    conditions = held[["called", "level", "count"]].apply(tuple, axis=1)
+    own = conditions.groupby(held.folder).agg(frozenset)
+    most = max(own, key=len)
+    whole = own[[one >= most for one in own]].index
+    return held[conditions.isin(most) & held.folder.isin(whole)]
 
 
 def _figures(own: Table, verdict: Verdict) -> dict[str, list[float]]:

@@ -11,15 +11,11 @@ from experiments.results.statistics import Difference, detectable, differences, 
 
 @dataclass(frozen=True)
 class Finding:
-    """What `of` is for each contender and shared seed, the leader first.
-
-    Where `pairs` are not all tested, those of the leader are.
-    """
+    """What `of` is for each contender and shared seed, the leader first; all pairs are tested."""
 
     of: str
     mode: Mode
     figures: Mapping[str, Sequence[float]]
-    pairs: bool
 
     @property
     def seeds(self) -> int:
@@ -28,17 +24,15 @@ class Finding:
 
     @cached_property
     def beyond(self) -> dict[str, Difference]:
-        """Return what the leader has beyond each other, corrected for all that are tested."""
+        """Return what the leader has beyond each other, corrected for all pairs."""
         if self.seeds < 2:
             return {}
-        leader = next(iter(self.figures))
-        found = differences(self.figures, self._tested)
-        return {one.other: one for one in found if one.one == leader}
+        return {one.other: one for one in differences(self.figures, next(iter(self.figures)))}
 
     @cached_property
     def least(self) -> float:
         """Return the least difference that so many seeds show in 80 % of studies."""
-        return detectable(self.figures, self._tested)
+        return detectable(self.figures)
 
     @property
     def sentence(self) -> str:
@@ -51,15 +45,11 @@ class Finding:
             said += " (95 % interval {:.4g} to {:.4g})".format(*interval(held))
         said += f" over {self.seeds} seed{'s' if self.seeds > 1 else ''}"
         if not others:
-            return f"{said}; there is no other contender."
+            return f"{said}; there is no other to compare it with."
         if self.seeds < 2:
             rest = f", the best of {len(self.figures)}" if self._leads else ""
             return f"{said}{rest}: whether that is more than chance, one seed does not show."
         return f"{said}: {self._over(others)}."
-
-    @property
-    def _tested(self) -> str | None:
-        return None if self.pairs else next(iter(self.figures), None)
 
     @property
     def _leads(self) -> bool:

@@ -1,7 +1,6 @@
 """The figures of runs as tables: a row a run, an evaluation, or a point of a curve."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from json import JSONDecodeError
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -11,7 +10,7 @@ import pandas as pd
 from experiments.results import evaluations
 from experiments.results.evaluations import Evaluation, called
 from experiments.results.folder import METRICS, read_metrics
-from experiments.results.report.reading import Contender, Problem, Runs
+from experiments.results.report.reading import Contender, Problem, Runs, safely
 from experiments.results.summary import Summary
 from experiments.results.swept import as_value, settings
 
@@ -39,7 +38,7 @@ def conditions(problems: Sequence[Problem]) -> Table:
     """Return a row a figure under an attack, on corrupted images, and on clean ones beside."""
     rows = []
     for problem, contender, part, path, summary in _each(problems):
-        found = evaluations.read(path)
+        found = safely(evaluations.read, path, [])
         for one, name in zip(found, called(found), strict=True):
             about = _about(problem, contender, part, summary)
             rows.append({**about, **_condition(one, name), "folder": str(path)})
@@ -47,11 +46,9 @@ def conditions(problems: Sequence[Problem]) -> Table:
 
 
 def history(path: Path) -> list[dict[str, Any]]:
-    """Return the evaluations of a run; one that cannot be read has none."""
-    try:
-        return read_metrics(path) if (path / METRICS).exists() else []
-    except (JSONDecodeError, UnicodeDecodeError):
-        return []
+    """Return the evaluations of a run, with figures alone; one that cannot be read has none."""
+    lines = safely(read_metrics, path, []) if (path / METRICS).exists() else []
+    return [{k: v for k, v in line.items() if type(v) in (int, float)} for line in lines]
 
 
 def over_seeds(problem: Problem, shown: Sequence[Contender]) -> Table:
@@ -70,8 +67,9 @@ def _averaged(contender: Contender) -> Iterator[dict[str, Any]]:
     for path in contender.runs:
         for line in history(path):
             for name, value in line.items():
-                if not name.endswith(NO_FIGURE):
-                    held.setdefault((name, line["step"]), []).append((value, line["seconds"]))
+                if name not in NO_FIGURE and not name.endswith("_seconds"):
+                    found = held.setdefault((name, line["step"]), [])
+                    found.append((value, line.get("seconds", 0.0)))
     for (name, step), found in held.items():
         values, seconds = zip(*found, strict=True)
         yield {
@@ -110,12 +108,9 @@ def _row(
     about = {"status": summary.status, "error": summary.error, "seconds": summary.seconds}
     about |= {"parameters": summary.parameters, "model": summary.model}
     best = {f"best_{name}": value for name, value in summary.best.items()}
-    own = _about(problem, contender, part, summary) | about
-    return {**own, **{f"set {k}": v for k, v in held.items() if k != "seed"}} | {
-        **summary.final,
-        **best,
-        "folder": str(path),
-    }
+    own = _about(problem, contender, part, summary) | about | {"folder": str(path)}
+    given = {f"set {k}": v for k, v in held.items() if k != "seed"}
+    return {**summary.final, **best, **given, **own}
 
 
 def _condition(one: Evaluation, name: str) -> dict[str, Any]:

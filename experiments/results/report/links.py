@@ -18,7 +18,7 @@ from experiments.results.report.charts import (
     picked,
 )
 from experiments.results.report.frames import Table
-from experiments.results.report.reading import Contender
+from experiments.results.report.reading import Contender, safely
 
 SIZES = {
     "ratio": "‖Δw‖ / ‖w‖",
@@ -34,7 +34,6 @@ SHARES = {
 }
 """What each figure is called; sizes are drawn on a logarithmic scale."""
 SAID = SIZES | SHARES
-NO_FIGURE = ("step", "link", "route", "group")
 
 
 def links(shown: Sequence[Contender]) -> Iterator[Chart]:
@@ -81,10 +80,11 @@ def _rows(one: Contender) -> Iterator[dict[str, Any]]:
     """Give the mean over the runs of each figure, link and step."""
     held: dict[tuple[str, str, int], list[float]] = {}
     for path in one.runs:
-        for line in telemetry.read(path):
-            link = line["link"] + (f", group {line['group']}" if line["group"] else "")
-            link += f" of {line['route']}" if line["route"] and link == telemetry.UPDATE else ""
-            for name in line.keys() - {*NO_FIGURE}:
+        for line in safely(telemetry.read, path, []):
+            whole = line["link"] == telemetry.UPDATE and line["route"]
+            link = line["link"] + (f" of {line['route']}" if whole else "")
+            link += f", group {line['group']}" if line["group"] else ""
+            for name in SAID.keys() & line.keys():
                 if line[name] is not None:
                     held.setdefault((link, name, line["step"]), []).append(line[name])
     for (link, name, step), values in sorted(held.items(), key=lambda item: item[0][2]):

@@ -3,7 +3,7 @@
 import secrets
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib import import_module
@@ -46,15 +46,13 @@ class Section(NamedTuple):
     more: int
 
 
-def page(
-    problems: Sequence[Problem], folders: Sequence[str], targets: Mapping[str, float | None]
-) -> str:
+def page(problems: Sequence[Problem], folders: Sequence[str]) -> str:
     """Return a page that needs nothing beside itself.
 
     Its scripts run by a nonce alone, and it may not load anything: what stands in run folders is
     text on it, whatever it looks like.
     """
-    verdicts = [Verdict(one, targets[one.name]) for one in problems]
+    verdicts = [Verdict(one) for one in problems]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     sections = [_section(number, verdict) for number, verdict in enumerate(verdicts)]
     most = max((len(one.contenders) for one in problems), default=0)

@@ -1,27 +1,29 @@
 """From run folders to problems: the contenders of each, with their runs."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from statistics import mean
+from typing import Any, TypeVar
+from zipfile import BadZipFile
 
 from experiments.results.folder import status_in
 from experiments.results.metric import Metric
+from experiments.results.report.grouping import apart, grouped, printable
+from experiments.results.study import NAME as STUDY
 from experiments.results.study import Study, study_in
 from experiments.results.summary import NAME, Summary
-from experiments.results.swept import (
-    Case,
-    case_of,
-    differing,
-    is_of_problem,
-    settings,
-    without_seed,
-)
+from experiments.results.swept import Case, case_of, is_of_problem, settings
 from xformopt.refused import Refused
 
+Found = TypeVar("Found")
 Runs = Mapping[Path, Summary]
 """What each run reached, by its folder."""
+
+DAMAGED = (Refused, OSError, ValueError, TypeError, KeyError, AttributeError, BadZipFile)
+"""What reading a file raises that is not whole."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,9 @@ class Contender:
 
     @cached_property
     def finished(self) -> dict[int, Path]:
-        """Return the folders of the runs that are finished, by seed."""
-        return {one.seed or 0: path for path, one in self.runs.items() if one.status == "finished"}
+        """Return the folders of the runs that are finished and have a figure, by seed."""
+        done = {path: one for path, one in self.runs.items() if one.status == "finished"}
+        return {one.seed or 0: path for path, one in done.items() if one.reached() is not None}
 
     @cached_property
     def goal(self) -> Metric | None:
@@ -56,11 +59,16 @@ class Contender:
 
 @dataclass(frozen=True)
 class Problem:
-    """What contenders are compared on; those of a comparison were tuned before."""
+    """What contenders are compared on; those of a comparison were tuned before.
+
+    `repeats` is the number of runs that are left out, since others have their settings and seed.
+    """
 
     name: str
     contenders: Sequence[Contender]
     study: Study | None = None
+    target: float | None = None
+    repeats: int = 0
 
     @cached_property
     def goal(self) -> Metric | None:
@@ -77,19 +85,24 @@ class Problem:
 
 
 def problems_in(folders: Iterable[Path]) -> list[Problem]:
-    """Return the problems of some folders, each that of a run, a sweep or a comparison.
+    """Return the problems of some folders, in which runs, sweeps and comparisons stand.
 
     Raises:
         Refused: where a folder holds no run.
     """
     found, plain = list[Problem](), dict[Path, Summary]()
     for folder in folders:
-        study = study_in(folder)
-        if study is None or not (folder / "final").exists():
-            plain |= runs_of(folder)
-        else:
-            found += _compared(study, runs_of(folder / "final"), runs_of(folder / "trials"))
-    return [*found, *_swept(plain)]
+        runs = runs_of(folder)
+        for path in sorted(one.parent for one in folder.rglob(STUDY)):
+            own = {run: one for run, one in runs.items() if path in run.parents}
+            study = study_in(path)
+            if study and any(path / "final" in run.parents for run in own):
+                found += _compared(study, path, own)
+                runs = {run: one for run, one in runs.items() if run not in own}
+        plain |= runs
+    found += _swept(plain)
+    names = apart([one.name for one in found], [_folder(one) for one in found])
+    return [replace(one, name=name) for one, name in zip(found, names, strict=True)]
 
 
 def runs_of(folder: Path) -> Runs:
@@ -100,78 +113,73 @@ def runs_of(folder: Path) -> Runs:
     return {path: _status_in(path) for path in paths}
 
 
-def _status_in(folder: Path) -> Summary:
+def safely(read: Callable[[Path], Found], folder: Path, nothing: Found) -> Found:
+    """Return what a run's file says, and nothing of one that is not whole."""
     try:
-        return status_in(folder)
-    except (Refused, ValueError, TypeError, KeyError) as error:
+        return read(folder)
+    except DAMAGED:
+        return nothing
+
+
+def _status_in(folder: Path) -> Summary:
+    """Return what a run reached, without figures that are not finite."""
+    try:
+        found = status_in(folder)
+        return replace(found, final=_finite(found.final), best=_finite(found.best))
+    except DAMAGED as error:
         return Summary("failed", error=f"its {NAME} cannot be read: {error}")
 
 
-def _compared(study: Study, final: Runs, trials: Runs) -> list[Problem]:
-    """Return the problems of a comparison: contenders differ in what was swept."""
+def _finite(figures: Mapping[str, Any]) -> dict[str, float]:
+    return {k: v for k, v in figures.items() if isinstance(v, int | float) and isfinite(v)}
+
+
+def _compared(study: Study, folder: Path, runs: Runs) -> list[Problem]:
+    """Return the problems of a comparison: contenders differ in what was swept.
+
+    Final runs of what was chosen before, by fewer trials, are of no contender.
+    """
     problems: dict[str, list[Contender]] = {}
-    tuned = _by_case(trials, study.swept)
-    for job in study.chosen:
-        case = case_of(job, study.swept)
-        runs = {path: one for path, one in final.items() if {*job} <= {*one.overrides}}
+    parts = {
+        part: {path: one for path, one in runs.items() if folder / part in path.parents}
+        for part in ("trials", "final")
+    }
+    tuned: dict[Case, dict[Path, Summary]] = {}
+    for path, one in parts["trials"].items():
+        tuned.setdefault(case_of(one.overrides, study.swept), {})[path] = one
+    chosen = {case_of(job, study.swept): job for job in study.chosen}
+    for case in dict.fromkeys([*chosen, *tuned]):
+        job = chosen.get(case, ())
+        final = {p: one for p, one in parts["final"].items() if job and {*job} <= {*one.overrides}}
         own = {key: value for key, value in settings(job).items() if not is_of_problem(key)}
-        one = Contender(_printable(case.contender), runs, own, tuned.get(case, {}))
+        one = Contender(printable(case.contender), final, own, tuned.get(case, {}))
         problems.setdefault(case.problem, []).append(one)
     return [
-        Problem(_printable(name or _task(held)), held, study) for name, held in problems.items()
+        Problem(printable(name or _task(held)), held, study, study.targets.get(name))
+        for name, held in problems.items()
     ]
 
 
 def _swept(runs: Runs) -> list[Problem]:
-    """Return the problems of runs that are not of a comparison: one for each task.
-
-    Contenders are runs that differ in the seed alone.
-    """
-    tasks: dict[str, dict[Path, Summary]] = {}
-    for path, one in runs.items():
-        tasks.setdefault(one.task, {})[path] = one
-    if "" in tasks and len(tasks) == 2:  # those that failed before they knew their task
-        (name,) = tasks.keys() - {""}
-        tasks = {name: {**tasks[name], **tasks.pop("")}}
-    return [Problem(_printable(name), _contenders(own)) for name, own in tasks.items()]
-
-
-def _contenders(runs: Runs) -> list[Contender]:
-    held: dict[object, dict[Path, Summary]] = {}
-    for path, one in runs.items():
-        held.setdefault(one.identity or without_seed(one.overrides) or path, {})[path] = one
-    firsts = [next(iter(own.values())) for own in held.values()]
-    own = [settings(without_seed(one.overrides)) for one in firsts]
-    keys = differing(own)
-    said = [" ".join(filter(None, case_of(one.overrides, keys))) for one in firsts]
-    titled = [name or one.title for name, one in zip(said, firsts, strict=True)]
-    names = _apart(titled, firsts)
-    told = [{key: one[key] for key in keys if key in one} for one in own]
-    return [Contender(*one) for one in zip(names, held.values(), told, strict=True)]
-
-
-def _printable(name: str) -> str:
-    """Return a name with a mark in place of what is no letter, so that it stands in one line."""
-    return "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name
-    )
-
-
-def _apart(names: Sequence[str], firsts: Sequence[Summary]) -> list[str]:
-    """Return the names, with the identity behind those that are the same."""
+    """Return the problems of runs that are not of a comparison."""
     return [
-        _printable(f"{name} ({one.identity[:6]})" if names.count(name) > 1 else name)
-        for name, one in zip(names, firsts, strict=True)
+        Problem(group.name, [Contender(*one) for one in group.contenders], repeats=group.repeats)
+        for group in grouped(runs)
     ]
-
-
-def _by_case(runs: Runs, swept: Sequence[str]) -> dict[Case, dict[Path, Summary]]:
-    found: dict[Case, dict[Path, Summary]] = {}
-    for path, one in runs.items():
-        found.setdefault(case_of(one.overrides, swept), {})[path] = one
-    return found
 
 
 def _task(contenders: Sequence[Contender]) -> str:
     """Return the task of some contenders, which is that of all."""
-    return next((run.task for one in contenders for run in one.runs.values() if run.task), "")
+    runs = (run for one in contenders for run in {**one.runs, **one.tuned}.values())
+    return next((run.task for run in runs if run.task), "")
+
+
+def _folder(problem: Problem) -> str:
+    """Return where the runs of a problem stand."""
+    paths = [path for one in problem.contenders for path in {**one.runs, **one.tuned}]
+    depth = 3 if problem.study else 2  # …/final/IDENTITY/SEED, …/IDENTITY/SEED
+    return (
+        paths[0].parents[depth - 1].name
+        if len(paths[:1]) and len(paths[0].parents) >= depth
+        else ""
+    )

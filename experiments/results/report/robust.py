@@ -15,7 +15,7 @@ from experiments.results.report.charts import (
     dimmed,
     picked,
 )
-from experiments.results.report.conditions import over_all
+from experiments.results.report.conditions import RUN, over_all
 from experiments.results.report.frames import Table
 from experiments.results.report.reading import Contender
 from experiments.results.report.verdict import Verdict
@@ -38,8 +38,8 @@ def robust(verdict: Verdict, held: Table, shown: Sequence[Contender]) -> Iterato
 
 def _against(own: Table, names: list[str], metric: str) -> Chart:
     """Return a point a run: what it reaches on clean images, and under each condition."""
-    keys = ["contender", "seed", "folder", "clean", "condition"]
-    each = own[own.kind == "corruption"].groupby(keys).reached.mean().reset_index()
+    each: Table = own[own.kind == "corruption"].rename(columns={"called": "condition"})
+    each = each.groupby([*RUN, "condition"])[["reached", "clean"]].mean().reset_index()
     points = pd.concat([over_all(own), each]).drop(columns="folder")
     condition, pick = choice("under", points.condition.unique().tolist(), "under"), picked()
     drawn = (

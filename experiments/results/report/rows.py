@@ -1,21 +1,30 @@
 """The rows of a page's tables: contenders, and runs that failed."""
 
 import shlex
-from collections.abc import Iterator, Sequence
-from math import isinf
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any, NamedTuple
 
-from experiments.results.folder import TRACEBACK
+from experiments.results import evaluations, telemetry, trajectories
+from experiments.results.comparison import as_interval, as_spread
+from experiments.results.folder import METRICS, TRACEBACK, read_metrics
 from experiments.results.report.columns import COLUMNS
 from experiments.results.report.conditions import over_all
 from experiments.results.report.frames import Table
-from experiments.results.report.reading import Contender, Problem, Runs
+from experiments.results.report.reading import Contender, Problem, Runs, safely
 from experiments.results.report.verdict import Verdict
-from experiments.results.statistics import interval
+from experiments.results.summary import Summary
 from experiments.results.swept import as_value, without_seed
+from xformopt.refused import Refused
 
+FILES: dict[str, Callable[[Path], Any]] = {
+    METRICS: lambda folder: read_metrics(folder) if (folder / METRICS).exists() else None,
+    evaluations.NAME: evaluations.read,
+    telemetry.NAME: telemetry.read,
+    trajectories.NAME: trajectories.read,
+}
+"""What reads the files of a run that need not be there."""
 LOG = 4000
 """So many of the last letters of a traceback are shown."""
 
@@ -61,20 +70,38 @@ def leaderboard(verdict: Verdict, under: Table) -> list[Row]:
 
 
 def failures(problem: Problem) -> Iterator[Failed]:
-    """Give the runs of a problem that are not finished, trials too."""
+    """Give the runs of a problem that are not finished, or left a file that is not whole.
+
+    Trials are among them.
+    """
     for contender in problem.contenders:
         for path, one in {**contender.runs, **contender.tuned}.items():
-            if one.status != "finished":
-                reason = one.error or f"it is {one.status}, and says no more"
+            reasons = [_reason(one)] if one.status != "finished" else []
+            reasons += [f"its {name} cannot be read" for name in _damaged(path)]
+            if reasons:
                 yield Failed(
                     contender.name,
                     "" if one.seed is None else str(one.seed),
                     one.status,
-                    reason,
+                    "; ".join(reasons),
                     str(path),
                     _end_of(path / TRACEBACK),
                     command_of({path: one}),
                 )
+
+
+def _reason(one: Summary) -> str:
+    return one.error or f"it is {one.status}, and says no more"
+
+
+def _damaged(folder: Path) -> list[str]:
+    """Return the files of a run that are there and not whole."""
+    return [name for name, read in FILES.items() if _raises(read, folder)]
+
+
+def _raises(read: Callable[[Path], Any], folder: Path) -> bool:
+    whole = object()
+    return safely(lambda path: (read(path), whole)[1], folder, None) is not whole
 
 
 def command_of(runs: Runs) -> str:
@@ -86,39 +113,44 @@ def command_of(runs: Runs) -> str:
     """
     first = next(iter(runs.values()))
     seeds = sorted({one.seed for one in runs.values() if one.seed is not None})
-    given = [*without_seed(first.overrides)]
+    given = [f"trust=[{','.join(first.trusted)}]"] if first.trusted else []
+    given += without_seed(first.overrides)
     given += [f"seed={','.join(map(str, seeds))}"] if seeds else []
     return shlex.join(["python", "-m", "experiments", *(["-m"] if len(seeds) > 1 else []), *given])
 
 
 def _row(verdict: Verdict, place: int, one: Contender, under: Table) -> Row:
     goal, metric = verdict.problem.goal, verdict.metric
-    own = [*one.finished.values()]
-    ended = [one.runs[path] for path in own]
-    final = [run.final for run in ended]
-    cells = {"#": Cell(str(place) if own else "", place), **_set(verdict, one)}
-    if goal:
-        cells[goal.name] = _spread([held[goal.name] for held in final if goal.name in held])
-    if metric and goal and metric != goal:
-        values = [held[metric.name] for held in final if metric.name in held]
-        cells[metric.name] = _spread(values)
+    ended = [one.runs[path] for path in one.finished.values()]
+    cells = {"#": Cell(str(place) if ended else "", place), **_set(verdict, one)}
+    for each in dict.fromkeys(filter(None, (goal, metric))):
+        cells[each.name] = _spread(_figures(ended, each.name))
     if metric:
-        values = [held[metric.name] for held in final if metric.name in held]
-        cells["95 % interval"] = _interval(values)
+        values = _figures(ended, metric.name)
+        cells["95 % interval"] = Cell(as_interval(values), mean(values) if values else "")
     cells |= _beyond(verdict, one)
     for condition in under.condition.unique() if len(under) else ():
-        own_rows = under[(under.contender == one.name) & (under.condition == condition)]
-        cells[condition] = _spread(own_rows.reached.tolist())
-    cells["runs"] = Cell(f"{len(own)}/{len(one.runs)}", len(own))
+        own = under[(under.contender == one.name) & (under.condition == condition)]
+        cells[condition] = _spread(own.reached.dropna().tolist())
+    cells["runs"] = Cell(f"{len(ended)}/{len(one.runs)}", len(ended))
     cells["trials"] = _trials(one)
     seconds = [summary.seconds for summary in {**one.runs, **one.tuned}.values()]
     cells["seconds"] = Cell(f"{sum(seconds):.0f}", sum(seconds))
+    for name in COLUMNS.keys() & cells.keys():
+        raise Refused(f"the column `{name}`: the report has one of this name; rename yours")
     cells |= {name: _own(of(ended)) for name, of in COLUMNS.items() if ended}
     return Row(one.name, cells, command_of(one.runs) if one.runs else "")
 
 
-def _own(value: float | str) -> Cell:
-    return Cell(value if isinstance(value, str) else f"{value:.4g}", value)
+def _figures(ended: Sequence[Summary], name: str) -> list[float]:
+    return [one.final[name] for one in ended if name in one.final]
+
+
+def _own(value: float | str | None) -> Cell:
+    """Return what a column of a user's shows."""
+    if isinstance(value, int | float):
+        return Cell(f"{value:.4g}", float(value))
+    return _text("" if value is None else str(value))
 
 
 def _set(verdict: Verdict, one: Contender) -> dict[str, Cell]:
@@ -157,15 +189,7 @@ def _text(text: str) -> Cell:
 
 
 def _spread(values: Sequence[float]) -> Cell:
-    if not values:
-        return Cell("", float("-inf"))
-    said = f"{mean(values):.4g}" + (f" ± {stdev(values):.2g}" if len(values) > 1 else "")
-    return Cell(said, mean(values))
-
-
-def _interval(values: Sequence[float]) -> Cell:
-    low, high = interval(values) if values else (float("-inf"), 0.0)
-    return Cell("" if isinf(low) else f"{low:.4g} to {high:.4g}", low)
+    return Cell(as_spread(values), mean(values) if values else "")
 
 
 def _end_of(path: Path) -> str:

@@ -28,7 +28,7 @@ MOST = 4
 
 def sensitivity(problem: Problem) -> Iterator[Chart]:
     """Give the goal over each setting that differs and is a number, of trials if there are any."""
-    frame, keys = _points(problem.contenders), list[str]()
+    frame = _points(problem.contenders)
     if problem.goal is None or not len(frame):
         return
     keys = [key for key in frame.key.unique() if frame[frame.key == key].value.nunique() > 2]

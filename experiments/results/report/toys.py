@@ -3,31 +3,31 @@
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
+from experiments.results import trajectories
 from experiments.results.report.charts import Chart, chart
 from experiments.results.report.frames import Table
-from experiments.results.report.reading import Contender, Problem
+from experiments.results.report.reading import Contender, Problem, safely
 
-NAME = "trajectories.npz"
 FRAMES, POINTS, PANELS, SIDE = 60, 32, 6, 260
 """So many frames of so many points, in so many panels of a size in pixels."""
 
 
 def moving(problem: Problem, shown: Sequence[Contender]) -> Iterator[Chart]:
     """Give a panel a contender, of its first seed: where its points are, frame by frame."""
-    found = {one.name: path for one in shown if (path := _file_of(one))}
-    held = {name: np.load(path) for name, path in [*found.items()][:PANELS]}
+    found = {one.name: held for one in shown if (held := _held(one))}
+    held = dict([*found.items()][:PANELS])
     if not held:
         return
+    steps = max(int(one["steps"][-1]) for one in held.values())
     first = next(iter(held.values()))
     low, high = map(float, first["box"])
-    frame: Table = pd.concat([_points(name, one) for name, one in held.items()])
+    frame: Table = pd.concat([_points(name, one, steps) for name, one in held.items()])
     last = int(frame.frame.max())
     now = alt.param(
         name="frame",
@@ -45,7 +45,6 @@ def moving(problem: Problem, shown: Sequence[Contender]) -> Iterator[Chart]:
         ).properties(width=SIDE, height=SIDE, title=alt.TitleParams(name, limit=SIDE))
         for name in held
     ]
-    steps = int(first["steps"][-1])
     drawn = chart(
         "moving",
         "Points on their way",
@@ -57,15 +56,16 @@ def moving(problem: Problem, shown: Sequence[Contender]) -> Iterator[Chart]:
     yield drawn._replace(is_wide=True)
 
 
-def _file_of(one: Contender) -> Path | None:
-    own = (path / NAME for path in one.finished.values())
-    return next((path for path in own if path.exists()), None)
+def _held(one: Contender) -> dict[str, Any] | None:
+    """Return the way of the points of the first run that has it."""
+    own = (safely(trajectories.read, path, None) for path in one.finished.values())
+    return next((held for held in own if held), None)
 
 
-def _points(name: str, held: Any) -> Table:
+def _points(name: str, held: Any, last: int) -> Table:
     """Return where points are, at frames that lie evenly on a logarithmic scale of steps."""
     steps, points = held["steps"], held["points"][:, :POINTS]
-    wanted = np.geomspace(1, steps[-1] + 1, FRAMES) - 1
+    wanted = np.geomspace(1, last + 1, FRAMES) - 1
     taken = np.searchsorted(steps, wanted.round()).clip(max=len(steps) - 1)
     xy = points[taken].astype(float).round(4)
     frames, starts = np.meshgrid(np.arange(len(taken)), np.arange(xy.shape[1]), indexing="ij")

@@ -79,7 +79,7 @@ def arrival(verdict: Verdict, shown: Sequence[Contender]) -> Iterator[Chart]:
     """Give the performance profile of steps to the target, over the seeds."""
     held = {one.name: one.to_target for one in verdict.comparison.entries}
     seeds, goal = verdict.comparison.seeds, verdict.problem.goal
-    if verdict.target is None or goal is None or not any(held.values()):
+    if verdict.problem.target is None or goal is None or not any(held.values()):
         return
     times = {n: [own.get(s, (np.inf, np.inf))[0] for s in seeds] for n, own in held.items()}
     factors = np.linspace(1, MOST, 61).round(3).tolist()
@@ -106,7 +106,7 @@ def arrival(verdict: Verdict, shown: Sequence[Contender]) -> Iterator[Chart]:
     took = "; ".join(_took(name, own, len(seeds)) for name, own in held.items() if name in names)
     yield chart(
         "arrival",
-        f"Steps until {goal.name} {verdict.target:.4g}",
+        f"Steps until {goal.name} {verdict.problem.target:.4g}",
         "On which share of the seeds a contender took at most so many times the steps of the "
         f"fastest. Means, counted in evaluations: {took}.",
         drawn,

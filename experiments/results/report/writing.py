@@ -1,6 +1,7 @@
 """A report on disk: the page, and its figures as CSV and Parquet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace as changed
 from pathlib import Path
 from statistics import median
 
@@ -23,8 +24,7 @@ def write(folders: Sequence[Path], to: Path, target: float | None = None) -> Pat
     Raises:
         Refused: where a folder holds no run.
     """
-    problems = problems_in(folders)
-    targets = {one.name: _target(one, target) for one in problems}
+    problems = [changed(one, target=_target(one, target)) for one in problems_in(folders)]
     to.mkdir(parents=True, exist_ok=True)
     tables = {
         "runs": frames.runs(problems),
@@ -33,21 +33,28 @@ def write(folders: Sequence[Path], to: Path, target: float | None = None) -> Pat
     }
     (to / FILES).mkdir(exist_ok=True)
     for name, table in tables.items():
-        if len(table):
-            _save(table, to / FILES / name)
-    replace(to / PAGE, page(problems, [str(folder) for folder in folders], targets))
+        _save(table, to / FILES / name)
+    replace(to / PAGE, page(problems, [str(folder) for folder in folders]))
     return to / PAGE
 
 
 def _target(problem: Problem, given: float | None) -> float | None:
-    own: Mapping[str, float | None] = problem.study.targets if problem.study else {}
+    if problem.goal:
+        problem.goal.check_target("target", given)
     held = [one.mean for one in problem.contenders if one.mean is not None]
-    asked = [given, own.get(problem.name), own.get(""), median(held) if held else None]
+    asked = [given, problem.target, median(held) if held else None]
     return next((one for one in asked if one is not None), None)
 
 
 def _save(table: pd.DataFrame, path: Path) -> None:
-    """Save a table twice; columns of several kinds are text in Parquet, which has one for each."""
+    """Save a table twice, and none that is empty.
+
+    Columns of several kinds are text in Parquet, which has one for each.
+    """
+    if not len(table):
+        for end in (".csv", ".parquet"):
+            path.with_suffix(end).unlink(missing_ok=True)
+        return
     kinds = {c: "string" for c in table if pd.api.types.infer_dtype(table[c]).startswith("mixed")}
     with aside(path.with_suffix(".csv")) as unfinished:
         table.to_csv(unfinished, index=False)
