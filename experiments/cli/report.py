@@ -36,6 +36,8 @@ def report(arguments: Sequence[str]) -> int:
         from experiments.results.report.writing import write
 
         print(f"saved as {shown(write(folders, to, target))}")
+    except OSError as error:
+        return reported(Refused(f"`{error.filename}`: {error.strerror}; elsewhere: `to=DIR`"))
     except Exception as error:
         return reported(error)
     return 0
@@ -76,6 +78,8 @@ def _command(arguments: Sequence[str]) -> tuple[list[Path], Path, float | None]:
         raise Refused(f"`{flag}`: there is no such flag; `--help` says what there is")
     if not named:
         raise Refused("at least one folder of runs must be given; `--help` says how")
+    if words.get("to") == "":
+        raise Refused("to", "a folder", "", "`to=DIR`")
     if len(named) > 1 and "to" not in words:
         raise Refused("to", "given beside several folders", None, "`to=DIR`")
     return [Path(a) for a in named], Path(words.get("to", named[0])), _number(words.get("target"))

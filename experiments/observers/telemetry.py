@@ -136,7 +136,7 @@ def _flat(tensors: Sequence[Tensor]) -> Tensor:
 
 def _done(before: Tensor, after: Tensor) -> Tensor:
     norms = before.norm(), after.norm()
-    cosine = before.dot(after) / (norms[0] * norms[1])
+    cosine = (before.dot(after) / (norms[0] * norms[1])).clamp(-1, 1)
     zeros, changed = (after == 0).float().mean(), (before != after).float().mean()
     return torch.stack([*norms, cosine, zeros, changed, (after - before).norm()]).float()
 

@@ -298,6 +298,13 @@ class TestWhatIsWritten:
         assert "less that on clean images: -0.05 (" in page
         assert not re.search(r"corruptions[^<]*against adam", page)
 
+    @pytest.mark.parametrize("only", [("clean", "fog"), ("clean", "pgd"), ("fog",), ("pgd",)])
+    def test_attacks_or_corruptions_alone(self, swept: Path, only: tuple[str, ...]):
+        for optim in ("lion", "muon"):
+            for seed in range(4):
+                judge(swept / optim / str(seed), 0.8 + seed / 500, only=only)
+        assert "over 4 seeds" in write([swept], swept).read_text()
+
     def test_only_best_weights_or_only_clean_images(self, swept: Path):
         judge(swept / "muon" / "0", 0.8, only=("clean",))
         assert "muon" in write([swept], swept).read_text()
@@ -362,7 +369,7 @@ class TestCommand:
     def test_several_folders_into_another(self, swept: Path, tmp_path: Path, capsys: Any):
         other = finish(tmp_path / "other", "lion", 9, 0.8).parent.parent
         assert report([str(swept), str(other), f"to={tmp_path / 'both'}", "target=0.8"]) == 0
-        assert "Steps until valid_accuracy 0.8" in (tmp_path / "both" / "report.html").read_text()
+        assert "The way to valid_accuracy 0.8" in (tmp_path / "both" / "report.html").read_text()
 
     @pytest.mark.parametrize(
         ("arguments", "said"),

@@ -78,4 +78,32 @@ def choice(name: str, options: Sequence[str], said: str) -> Any:
 def scale_of(metric: Metric | None, values: Table) -> Any:
     """Return the scale of a metric: logarithmic if it is drawn so, and its figures allow it."""
     is_log = metric is not None and metric.scale == "log" and len(values) and values.min() > 0
-    return alt.Scale(type="log") if is_log else alt.Scale(zero=False)
+    return logarithmic() if is_log else alt.Scale(zero=False)
+
+
+def logarithmic() -> Any:
+    """Return a logarithmic scale that ends where the figures do."""
+    return alt.Scale(type="log", nice=False)
+
+
+def titles(x: str, y: str) -> Any:
+    """Return the titles of axes that show what is chosen: names of parameters of the picture."""
+    drawn = alt.Chart(alt.Data(values=[{}]))
+    common: dict[str, Any] = {
+        "aria": False,
+        "fontSize": 11,
+        "fontWeight": "bold",
+        "color": "currentColor",
+    }
+    below: dict[str, Any] = {
+        "x": alt.expr("width / 2"),
+        "y": alt.expr("height + 34"),
+        "text": alt.expr(x),
+    }
+    above: dict[str, Any] = {
+        "x": alt.expr("0"),
+        "y": alt.expr("-8"),
+        "text": alt.expr(y),
+        "align": "left",
+    }
+    return drawn.mark_text(**common, **below) + drawn.mark_text(**common, **above)

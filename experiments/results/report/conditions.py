@@ -39,8 +39,9 @@ def over_all(held: Table) -> Table:
     of them has no such mean.
     """
     attacked: Table = held[held.kind == "attack"]
-    named = attacked.called + " of " + attacked.level.map("{:.4g}".format)
-    parts = [attacked.assign(condition=named), _corrupted(held[held.kind == "corruption"])]
+    levels = zip(attacked.called, attacked.level, strict=True)
+    named = [f"{called} of {level:.4g}" for called, level in levels]
+    parts = [_corrupted(held[held.kind == "corruption"]), attacked.assign(condition=named)]
     keys = [*RUN, "condition"]
     means = [part.groupby(keys, dropna=False)[["reached", "clean"]].mean() for part in parts]
     return pd.concat([part.reset_index() for part in means])

@@ -15,7 +15,9 @@ from experiments.results.report.charts import (
     choice,
     colors,
     dimmed,
+    logarithmic,
     picked,
+    titles,
 )
 from experiments.results.report.frames import Table
 from experiments.results.report.reading import Contender, safely
@@ -48,7 +50,7 @@ def links(shown: Sequence[Contender]) -> Iterator[Chart]:
     said = "Means over runs; a line a contender and link, dashed by link. "
     if len(sizes):
         how = "The distance moved of a link that projects is how far it projects."
-        title, scale = "What links and steps do", alt.Scale(type="log")
+        title, scale = "What links and steps do", logarithmic()
         yield _chart("links", title, said + how, sizes, colored, scale)
     if len(shares):
         how = "The share changed of a link that clips is what it clipped."
@@ -59,20 +61,20 @@ def links(shown: Sequence[Contender]) -> Iterator[Chart]:
 def _chart(key: str, title: str, caption: str, frame: Table, colored: Any, scale: Any) -> Chart:
     names = [name for name in SAID.values() if name in set(frame.figure)]
     figure, pick = choice("figure", names, "figure"), picked()
-    drawn = (
+    lines = (
         base(frame)
         .transform_filter("datum.figure == figure")
         .mark_line(aria=False)
         .encode(
-            x=alt.X("step:Q", title="step"),
+            x=alt.X("step:Q", title=None),
             y=alt.Y("mean:Q", title=None, scale=scale),
             color=colored,
-            strokeDash=alt.StrokeDash("link:N", title="link"),
+            strokeDash=alt.StrokeDash("link:N", title="link", legend=alt.Legend(columns=1)),
             opacity=dimmed(pick),
             tooltip=["contender:N", "link:N", "step:Q", "mean:Q"],
         )
-        .add_params(figure, pick)
     )
+    drawn = alt.layer(lines, titles("'step'", "figure")).add_params(figure, pick)
     return chart(key, title, caption, drawn)
 
 

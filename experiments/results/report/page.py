@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from markupsafe import Markup
 from experiments.results.report.across import heat_map
 from experiments.results.report.charts import SHOWN, Chart
 from experiments.results.report.conditions import findings, points
+from experiments.results.report.finding import Finding
 from experiments.results.report.links import links
 from experiments.results.report.reading import Problem
 from experiments.results.report.robust import robust
@@ -79,7 +81,7 @@ def _section(number: int, verdict: Verdict) -> Section:
         *robust(verdict, held, shown),
         *curves(verdict, shown),
         *arrival(verdict, shown),
-        *sensitivity(problem),
+        *sensitivity(problem, shown),
         *moving(problem, shown),
         *links(shown),
     ]
@@ -88,7 +90,7 @@ def _section(number: int, verdict: Verdict) -> Section:
         title=problem.name or "runs that never began",
         sentence=verdict.sentence,
         caveats=verdict.caveats,
-        under=[one.sentence for one in findings(verdict, held)],
+        under=[_said(one) for one in findings(verdict, held)],
         study=problem.study.command if problem.study else "",
         columns=[*dict.fromkeys(name for row in rows for name in row.cells)],
         rows=rows,
@@ -96,6 +98,12 @@ def _section(number: int, verdict: Verdict) -> Section:
         failures=failed[:FAILURES],
         more=max(0, len(failed) - FAILURES),
     )
+
+
+def _said(one: Finding) -> str:
+    """Return what was found, and what could have been."""
+    seen = f" A difference of {one.least:.3g} would be seen in 80 % of studies."
+    return one.sentence + (seen if one.least < inf else "")
 
 
 def _title(problems: Sequence[Problem]) -> str:

@@ -90,9 +90,10 @@ def problems_in(folders: Iterable[Path]) -> list[Problem]:
     Raises:
         Refused: where a folder holds no run.
     """
-    found, plain = list[Problem](), dict[Path, Summary]()
+    found, plain, taken = list[Problem](), dict[Path, Summary](), set[Path]()
     for folder in folders:
-        runs = runs_of(folder)
+        runs = {path: one for path, one in runs_of(folder).items() if path.resolve() not in taken}
+        taken |= {path.resolve() for path in runs}
         for path in sorted(one.parent for one in folder.rglob(STUDY)):
             own = {run: one for run, one in runs.items() if path in run.parents}
             study = study_in(path)
@@ -177,9 +178,7 @@ def _task(contenders: Sequence[Contender]) -> str:
 def _folder(problem: Problem) -> str:
     """Return where the runs of a problem stand."""
     paths = [path for one in problem.contenders for path in {**one.runs, **one.tuned}]
+    if not paths:
+        return ""
     depth = 3 if problem.study else 2  # …/final/IDENTITY/SEED, …/IDENTITY/SEED
-    return (
-        paths[0].parents[depth - 1].name
-        if len(paths[:1]) and len(paths[0].parents) >= depth
-        else ""
-    )
+    return paths[0].absolute().parents[depth - 1].name

@@ -122,7 +122,7 @@ def command_of(runs: Runs) -> str:
 def _row(verdict: Verdict, place: int, one: Contender, under: Table) -> Row:
     goal, metric = verdict.problem.goal, verdict.metric
     ended = [one.runs[path] for path in one.finished.values()]
-    cells = {"#": Cell(str(place) if ended else "", place), **_set(verdict, one)}
+    cells = {"#": Cell(str(place) if ended else "", place), **_set(verdict.problem, one)}
     for each in dict.fromkeys(filter(None, (goal, metric))):
         cells[each.name] = _spread(_figures(ended, each.name))
     if metric:
@@ -134,8 +134,8 @@ def _row(verdict: Verdict, place: int, one: Contender, under: Table) -> Row:
         cells[condition] = _spread(own.reached.dropna().tolist())
     cells["runs"] = Cell(f"{len(ended)}/{len(one.runs)}", len(ended))
     cells["trials"] = _trials(one)
-    seconds = [summary.seconds for summary in {**one.runs, **one.tuned}.values()]
-    cells["seconds"] = Cell(f"{sum(seconds):.0f}", sum(seconds))
+    seconds = sum(summary.seconds for summary in {**one.runs, **one.tuned}.values())
+    cells |= {"seconds": Cell(f"{seconds:.1f}", seconds), **_chosen(verdict.problem, one)}
     for name in COLUMNS.keys() & cells.keys():
         raise Refused(f"the column `{name}`: the report has one of this name; rename yours")
     cells |= {name: _own(of(ended)) for name, of in COLUMNS.items() if ended}
@@ -153,14 +153,22 @@ def _own(value: float | str | None) -> Cell:
     return _text("" if value is None else str(value))
 
 
-def _set(verdict: Verdict, one: Contender) -> dict[str, Cell]:
-    """Return what a contender sets, in a column a key; its name, where that tells none apart."""
-    others = verdict.problem.contenders
+def _set(problem: Problem, one: Contender) -> dict[str, Cell]:
+    """Return what a contender of a sweep sets, in a column a key; else its name."""
+    others = problem.contenders
     keys = dict.fromkeys(key for other in others for key in other.set)
     held = {key: as_value(one.set.get(key, "")) for key in keys}
-    if len({tuple(other.set.items()) for other in others}) < len(others) or not keys:
+    is_told = len({tuple(other.set.items()) for other in others}) == len(others)
+    if problem.study or not keys or not is_told:
         return {"contender": _text(one.name)}
     return {key: Cell(one.set.get(key, ""), _order(value)) for key, value in held.items()}
+
+
+def _chosen(problem: Problem, one: Contender) -> dict[str, Cell]:
+    """Return what the tuning of a comparison chose."""
+    study = problem.study
+    own = {k: v for k, v in one.set.items() if study and k not in study.swept}
+    return {"chosen": _text(" ".join(f"{k}={v}" for k, v in own.items()))}
 
 
 def _order(value: Any) -> float | str:

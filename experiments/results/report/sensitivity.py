@@ -26,15 +26,16 @@ MOST = 4
 """So many settings are drawn."""
 
 
-def sensitivity(problem: Problem) -> Iterator[Chart]:
+def sensitivity(problem: Problem, shown: Sequence[Contender]) -> Iterator[Chart]:
     """Give the goal over each setting that differs and is a number, of trials if there are any."""
     frame = _points(problem.contenders)
     if problem.goal is None or not len(frame):
         return
     keys = [key for key in frame.key.unique() if frame[frame.key == key].value.nunique() > 2]
+    others = "; what else was searched differs from point to point, too" if problem.study else ""
     for number, key in enumerate(keys[:MOST]):
         own = frame[frame.key == key]
-        names = own.contender.unique().tolist()[:SHOWN]
+        names = _names(own, shown)
         own = own[own.contender.isin(names)]
         pick = picked()
         low, high = own.value.min(), own.value.max()
@@ -52,23 +53,31 @@ def sensitivity(problem: Problem) -> Iterator[Chart]:
         yield chart(
             f"sensitivity-{number}",
             f"What {key} does",
-            f"A point a run: {problem.goal.name} after the last step. Lines join the means; what "
-            "else was searched differs from point to point, too.",
+            f"A point a run: {problem.goal.name} after the last step, where the setting is a "
+            f"number. Lines join the means{others}.",
             alt.layer(line, points).add_params(pick),
         )
 
 
+def _names(own: Table, shown: Sequence[Contender]) -> list[str]:
+    """Return who is drawn: the contenders as all pictures have them, or what is left of names."""
+    found = set(own.contender)
+    named = [one.name for one in shown]
+    return named if found & {*named} else own.contender.unique().tolist()[:SHOWN]
+
+
 def _points(contenders: Sequence[Contender]) -> Table:
-    """Return a row for each number that a finished run sets; contenders are named without them."""
+    """Return a row for each number that a finished run sets; contenders are named without it."""
     rows = []
     for contender in contenders:
         for one in (contender.tuned or contender.runs).values():
-            held = {k: as_value(v) for k, v in settings(one.overrides).items() if k != "seed"}
-            numbers = {k: v for k, v in held.items() if type(v) in (int, float)}
             if one.status != "finished" or one.reached() is None:
                 continue
-            words = contender.name.split(" ")
-            name = " ".join(w for w in words if w.partition("=")[0] not in numbers)
-            common = {"contender": name, "reached": one.reached(), "seed": one.seed}
-            rows += [{**common, "key": key, "value": value} for key, value in numbers.items()]
+            for key, text in settings(one.overrides).items():
+                value = as_value(text)
+                if key != "seed" and type(value) in (int, float):
+                    words = contender.name.split(" ")
+                    name = " ".join(w for w in words if not w.startswith(f"{key}="))
+                    row = {"contender": name or "all", "reached": one.reached(), "seed": one.seed}
+                    rows.append({**row, "key": key, "value": value})
     return pd.DataFrame(rows)

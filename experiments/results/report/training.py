@@ -17,13 +17,16 @@ from experiments.results.report.charts import (
     choice,
     colors,
     dimmed,
+    logarithmic,
     picked,
+    titles,
 )
 from experiments.results.report.frames import Table
 from experiments.results.report.reading import Contender
 from experiments.results.report.verdict import Verdict
 
 AXES = ("steps", "epochs", "seconds")
+TAKEN = ("steps", "seconds")
 
 
 def curves(verdict: Verdict, shown: Sequence[Contender]) -> Iterator[Chart]:
@@ -58,7 +61,7 @@ def _curves(
         .transform_calculate(x="datum[along]")
         .encode(x=alt.X("x:Q", title=None), color=colored)
     )
-    y = alt.Scale(type="log") if is_log else alt.Scale(zero=False)
+    y = logarithmic() if is_log else alt.Scale(zero=False)
     tips = ["contender:N", *(f"{k}:Q" for k in ("steps", "mean", "least", "most", "runs"))]
     band = drawn.mark_area(aria=False, clip=True).encode(
         y=alt.Y("least:Q", title=None, scale=y), y2="most:Q", opacity=dimmed(pick, 0.18)
@@ -71,46 +74,51 @@ def _curves(
         title,
         "Lines are means over the runs of a contender, bands go from the least to the most. Choose "
         "the figure, and what it is drawn over; a click in the legend picks lines.",
-        alt.layer(band, line).add_params(figure, axis, pick),
+        alt.layer(band, line, titles("along", "figure")).add_params(figure, axis, pick),
     )
 
 
 def arrival(verdict: Verdict, shown: Sequence[Contender]) -> Iterator[Chart]:
-    """Give the performance profile of steps to the target, over the seeds."""
+    """Give the performance profiles of steps and seconds to the target, over the seeds."""
     held = {one.name: one.to_target for one in verdict.comparison.entries}
-    seeds, goal = verdict.comparison.seeds, verdict.problem.goal
-    if verdict.problem.target is None or goal is None or not any(held.values()):
+    seeds, goal, target = verdict.comparison.seeds, verdict.problem.goal, verdict.problem.target
+    arrived = [taken for own in held.values() for taken in own.values()]
+    if target is None or goal is None or len(held) < 2 or not any(step for step, _ in arrived):
         return
-    times = {n: [own.get(s, (np.inf, np.inf))[0] for s in seeds] for n, own in held.items()}
-    factors = np.linspace(1, MOST, 61).round(3).tolist()
     names = [one.name for one in shown if one.name in held]
-    rows = [
-        {"contender": name, "factor": factor, "share": share}
-        for name, own in ratios(times).items()
-        if name in names
-        for factor, share in zip(factors, profile(own, factors), strict=True)
-    ]
-    pick = picked()
+    frame: Table = pd.DataFrame([row for of in TAKEN for row in _profiles(held, seeds, of)])
+    of, pick = choice("of", [*TAKEN], "of"), picked()
     drawn = (
-        base(pd.DataFrame(rows), height=HEIGHT * 3 // 4)
+        base(frame[frame.contender.isin(names)], height=HEIGHT * 3 // 4)
+        .transform_filter("datum.of == of")
         .mark_line(aria=False, interpolate="step-after")
         .encode(
-            x=alt.X("factor:Q", title="times the steps of the fastest"),
+            x=alt.X("factor:Q", title="times what the fastest took"),
             y=alt.Y("share:Q", title="share of seeds", scale=alt.Scale(domain=[0, 1.02])),
             color=colors(names),
             opacity=dimmed(pick),
             tooltip=["contender:N", "factor:Q", "share:Q"],
         )
-        .add_params(pick)
+        .add_params(of, pick)
     )
     took = "; ".join(_took(name, own, len(seeds)) for name, own in held.items() if name in names)
     yield chart(
         "arrival",
-        f"Steps until {goal.name} {verdict.problem.target:.4g}",
-        "On which share of the seeds a contender took at most so many times the steps of the "
-        f"fastest. Means, counted in evaluations: {took}.",
+        f"The way to {goal.name} {target:.4g}",
+        "On which share of the seeds a contender took at most so many times what the fastest took. "
+        f"Mean steps, counted in evaluations: {took}.",
         drawn,
     )
+
+
+def _profiles(held: Any, seeds: Sequence[int], of: str) -> Iterator[dict[str, Any]]:
+    """Give the points of the profiles of all contenders, of steps or of seconds."""
+    never = (np.inf, np.inf)
+    times = {n: [own.get(s, never)[TAKEN.index(of)] for s in seeds] for n, own in held.items()}
+    factors = np.linspace(1, MOST, 61).round(3).tolist()
+    for name, own in ratios(times).items():
+        for factor, share in zip(factors, profile(own, factors), strict=True):
+            yield {"contender": name, "of": of, "factor": factor, "share": share}
 
 
 def _took(name: str, own: Any, count: int) -> str:

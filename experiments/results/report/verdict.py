@@ -6,6 +6,7 @@ from functools import cached_property
 from math import inf
 
 from experiments.results.comparison import Comparison, Entry
+from experiments.results.leaderboard import remarks
 from experiments.results.metric import Metric
 from experiments.results.profiles import until
 from experiments.results.report.finding import Finding
@@ -86,6 +87,9 @@ class Verdict:
         if left := len(self.problem.contenders) - len(self.figures):
             have = "1 contender has" if left == 1 else f"{left} contenders have"
             said.append(f"{have} not finished these seeds, and cannot be compared.")
+        if self.problem.study is None:
+            runs = [run for one in self.problem.contenders for run in one.runs.values()]
+            said += remarks(runs)
         if repeats := self.problem.repeats:
             are = "1 run is" if repeats == 1 else f"{repeats} runs are"
             said.append(f"{are} left out, since others have the same settings and seed.")
