@@ -61,7 +61,7 @@ def _programs(folder: Path) -> dict[str, Callable[[], float]]:
     for name, body in (("bare", "torch.zeros(1)"), ("step", STEP)):
         (folder / f"{name}.py").write_text(HYDRA_PROGRAM.format(body=body))
     timed = partial(seconds, folder)
-    toy_job = [*TOY, "-m", "trainer.steps=100", "pictures=false"]
+    toy_job = [*TOY, "-m", "trainer.steps=100", "pictures=false", "report=false"]
     return {
         "torch": partial(timed, ["-c", "import torch"]),
         "xformopt": partial(timed, ["-c", "import torch, xformopt"]),

@@ -1,9 +1,11 @@
 """What sweeps cost: of many jobs that are done, and of jobs side by side."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import time_ns
 
 from experiments.bench.case import Case, Figure, Measured, ratio
 from experiments.bench.clock import Times
@@ -16,13 +18,15 @@ from experiments.results.summary import Summary
 
 SIZES = {"few": 1_000, "many": 10_000}
 SEEDS = 10
-SWEEP = ("-m", "experiments", "-m", "task=himmelblau", "pictures=false", "sweep.resume=true")
+SWEEP = ("-m", "experiments", "-m", "task=himmelblau", "pictures=false", "report=false")
+SWEEP += ("sweep.resume=true",)
 FIVE_SECONDS = ("task=digits", "model=mlp", "trainer.epochs=null", "trainer.steps=2000")
 JOBS = 24
 
 ENTRIES = {
     "many": "python -m experiments -m … sweep.resume=true",
     "joblib": "python -m experiments -m … hydra/launcher=joblib",
+    "two": "python -m experiments -m …, twice at once",
 }
 
 
@@ -33,7 +37,10 @@ def cases() -> Iterator[Case]:
         ratio("many", "few", "10,000 jobs that are done over 1,000", 10.0),
     ]
     yield Case("sweeps", "done", "", "", ENTRIES, done, _measured_done, cpu_only=True)
-    beside = [ratio("joblib", "one by one", f"{JOBS} jobs on two cores over one by one", 1 / 1.7)]
+    beside = [
+        ratio("joblib", "one by one", f"{JOBS} jobs on two cores over one by one", 1 / 1.7),
+        ratio("two", "one by one", f"the same by two commands of {JOBS // 2} jobs"),
+    ]
     yield Case("sweeps", "joblib", "", "", ENTRIES, beside, _measured_beside, cpu_only=True)
 
 
@@ -75,12 +82,24 @@ def fill(folder: Path, count: int) -> None:
 
 
 def _measured_beside(rounds: int, _: object) -> Measured:
-    times: Times = {"one by one": [], "joblib": []}
+    times: Times = {"one by one": [], "joblib": [], "two": []}
+    engine = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    command = ["-m", "experiments", "-m", *FIVE_SECONDS, "pictures=false", "report=false"]
     with TemporaryDirectory() as root:
         for _round in range(max(2, rounds // 5)):
-            for name in times:
-                engine = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-                command = ["-m", "experiments", "-m", *FIVE_SECONDS, f"seed=range({JOBS})"]
-                command += ["pictures=false", *(engine if name == "joblib" else [])]
-                times[name].append(seconds(Path(root), command))
+            whole = [*command, f"seed=range({JOBS})"]
+            times["one by one"].append(seconds(Path(root), whole))
+            times["joblib"].append(seconds(Path(root), [*whole, *engine]))
+            times["two"].append(_both(Path(root), command))
     return Measured(times, {})
+
+
+def _both(root: Path, command: list[str]) -> float:
+    """Return the seconds of two commands at once, each of half the jobs: what a machine allows."""
+    halves = [f"seed=range({JOBS // 2})", f"seed=range({JOBS // 2},{JOBS})"]
+    folders = [f"hydra.sweep.dir=half{i}.{time_ns()}" for i in range(len(halves))]
+    with ThreadPoolExecutor() as pool:
+        began = pool.map(
+            lambda half, folder: seconds(root, [*command, half, folder]), halves, folders
+        )
+        return max(began)
