@@ -493,6 +493,9 @@ class TestInChromium:
         from axe_playwright_python.sync_playwright import Axe
 
         finish(swept, "adam", 7, 0.5, status="failed", error="the loss is nan")
+        for seed, weight in enumerate((1, 2, 3)):
+            key = "optim.routes.hidden.transforms.weight_decay.weight"
+            finish(swept, f"lion {key}={weight}", seed, 0.5)
         page = visit(write([swept], swept), width, scheme)
         for figure in page.locator("figure.chart").all():
             figure.scroll_into_view_if_needed()
