@@ -18,8 +18,8 @@ from experiments.results.summary import Summary
 
 SIZES = {"few": 1_000, "many": 10_000}
 SEEDS = 10
-SWEEP = ("-m", "experiments", "-m", "task=himmelblau", "pictures=false", "report=false")
-SWEEP += ("sweep.resume=true",)
+QUICK = ("pictures=false", "report=false")
+SWEEP = ("-m", "experiments", "-m", "task=himmelblau", *QUICK, "sweep.resume=true")
 FIVE_SECONDS = ("task=digits", "model=mlp", "trainer.epochs=null", "trainer.steps=2000")
 JOBS = 24
 
@@ -84,7 +84,7 @@ def fill(folder: Path, count: int) -> None:
 def _measured_beside(rounds: int, _: object) -> Measured:
     times: Times = {"one by one": [], "joblib": [], "two": []}
     engine = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    command = ["-m", "experiments", "-m", *FIVE_SECONDS, "pictures=false", "report=false"]
+    command = ["-m", "experiments", "-m", *FIVE_SECONDS, *QUICK]
     with TemporaryDirectory() as root:
         for _round in range(max(2, rounds // 5)):
             whole = [*command, f"seed=range({JOBS})"]
@@ -99,7 +99,5 @@ def _both(root: Path, command: list[str]) -> float:
     halves = [f"seed=range({JOBS // 2})", f"seed=range({JOBS // 2},{JOBS})"]
     folders = [f"hydra.sweep.dir=half{i}.{time_ns()}" for i in range(len(halves))]
     with ThreadPoolExecutor() as pool:
-        began = pool.map(
-            lambda half, folder: seconds(root, [*command, half, folder]), halves, folders
-        )
-        return max(began)
+        taken = pool.map(lambda *half: seconds(root, [*command, *half]), halves, folders)
+        return max(taken)

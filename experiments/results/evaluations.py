@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, Literal
 
+from experiments.results.folder import whole_lines
 from experiments.results.swept import differing
 
 NAME = "evaluations.jsonl"
@@ -108,10 +109,8 @@ def _told(one: Evaluation, keys: Sequence[str]) -> str:
 
 def read(folder: Path) -> list[Evaluation]:
     """Return those of a run; a last line that a kill left half is none."""
-    path = folder / NAME
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     known = {field.name for field in fields(Evaluation)}
-    held = [json.loads(line) for line in lines if line.endswith("\n")]
+    held = whole_lines(folder / NAME)
     return [Evaluation(**{k: v for k, v in one.items() if k in known}) for one in held]
 
 

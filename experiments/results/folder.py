@@ -127,6 +127,12 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
 
 
+def whole_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a file of JSON, none without it; a last one left half is none."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the config of a run, as it was resolved."""
     return yaml.safe_load((folder / CONFIG).read_text())

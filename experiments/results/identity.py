@@ -6,8 +6,8 @@ from hashlib import sha256
 from string import hexdigits
 from typing import Any
 
-APART = ("seed", "device", "pictures", "telemetry", "observers", "logger")
-APART += ("trainer.checkpoint_every",)
+OBSERVED = ("pictures", "telemetry", "observers", "logger")
+APART = ("seed", "device", *OBSERVED, "trainer.checkpoint_every")
 """Keys of the config that do not change what is compared."""
 DIGITS = 16
 

@@ -16,8 +16,8 @@ from experiments.observers.robustness import RobustnessCurves
 from experiments.observers.telemetry import Telemetry
 from experiments.observers.weights import Weights
 from experiments.run.trainer import Trainer
+from experiments.run.watching import is_compiled
 from experiments.tasks.contract import Task
-from xformopt.optim import parts_of
 from xformopt.refused import Refused, check_count
 
 EVERY = 10
@@ -66,7 +66,7 @@ def telemetry(asked: Any, optimizer: Optimizer, strategy: str) -> dict[str, Obse
         raise Refused(
             "telemetry", "false for `trainer.strategy=fsdp`, whose ranks see shares", asked
         )
-    if any(getattr(part, "compile", False) for part in parts_of(optimizer).values()):
+    if is_compiled(optimizer):
         rule = "false for compiled steps, whose links cannot be watched"
         raise Refused("telemetry", rule, asked, "`optim.compile=false`")
     return {"telemetry": Telemetry(optimizer, every)}

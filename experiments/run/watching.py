@@ -12,7 +12,7 @@ from xformopt.optim import changed, parts_of
 def watching(state: State) -> AbstractContextManager[None]:
     """Watch the next step where it is the first, second, fourth, eighth …, while a link idles."""
     step = state.step + 1
-    due = step & (step - 1) == 0 and not _is_compiled(state.optimizer)
+    due = step & (step - 1) == 0 and not is_compiled(state.optimizer)
     idle = due and (step == 1 or not all(state.watched.values()))
     return _watched(state) if idle else nullcontext()
 
@@ -39,7 +39,7 @@ def _key(link: str) -> str:
     return f"optim.{f'routes.{route}.' if dot else ''}transforms.{name}"
 
 
-def _is_compiled(optimizer: Optimizer) -> bool:
+def is_compiled(optimizer: Optimizer) -> bool:
     """Return whether steps are one program, which shows none of its links."""
     return any(getattr(part, "compile", False) for part in parts_of(optimizer).values())
 

@@ -8,7 +8,7 @@ import altair as alt
 from experiments.results.metric import Metric
 from experiments.results.report.frames import Table
 
-WIDTH, HEIGHT = 560, 320
+HEIGHT = 320
 SHOWN = 10
 """So many contenders are drawn, the best; tables and files have all."""
 
@@ -34,7 +34,6 @@ def chart(name: str, title: str, caption: str, drawn: Any) -> Chart:
             **_inked("label", "title"), labelLimit=420, orient="bottom", symbolOpacity=1
         ),
         title=alt.TitleConfig(color="currentColor"),
-        header=alt.HeaderConfig(**_inked("label", "title"), labelLimit=420),
         view=alt.ViewConfig(stroke=None),
     )
     with alt.data_transformers.disable_max_rows():
@@ -45,18 +44,18 @@ def _inked(*parts: str) -> dict[str, Any]:
     return {f"{part}Color": "currentColor" for part in parts}
 
 
-def base(frame: Table, width: Any = "container", height: int = HEIGHT) -> Any:
+def base(frame: Table, height: int = HEIGHT) -> Any:
     """Return an empty picture of a table."""
-    return alt.Chart(frame).properties(width=width, height=height)
+    return alt.Chart(frame).properties(width="container", height=height)
 
 
-def colors(names: Sequence[str], title: str = "contender") -> Any:
+def colors(names: Sequence[str]) -> Any:
     """Return a colour for each name, the same in all pictures; a click in the legend picks some."""
     scheme = "tableau10" if len(names) <= SHOWN else "turbo"
     scale = alt.Scale(domain=[*names], scheme=scheme)
     longest = max(map(len, names), default=0)
     columns = 1 if longest > 24 else 2 if longest > 14 else 3
-    return alt.Color("contender:N", title=title, scale=scale, legend=alt.Legend(columns=columns))
+    return alt.Color("contender:N", scale=scale, legend=alt.Legend(columns=columns))
 
 
 def picked() -> Any:
@@ -75,9 +74,9 @@ def choice(name: str, options: Sequence[str], said: str) -> Any:
     return alt.param(name=name, value=options[0], bind=bind)
 
 
-def scale_of(metric: Metric | None, values: Table) -> Any:
+def scale_of(metric: Metric, values: Table) -> Any:
     """Return the scale of a metric: logarithmic if it is drawn so, and its figures allow it."""
-    is_log = metric is not None and metric.scale == "log" and len(values) and values.min() > 0
+    is_log = metric.scale == "log" and len(values) and values.min() > 0
     return logarithmic() if is_log else alt.Scale(zero=False)
 
 

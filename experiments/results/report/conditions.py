@@ -38,6 +38,8 @@ def over_all(held: Table) -> Table:
     These are the corruptions, severities and images of the run that has most; a run that lacks one
     of them has no such mean.
     """
+    if not len(held):
+        return held
     attacked: Table = held[held.kind == "attack"]
     levels = zip(attacked.called, attacked.level, strict=True)
     named = [f"{called} of {level:.4g}" for called, level in levels]
@@ -47,17 +49,16 @@ def over_all(held: Table) -> Table:
     return pd.concat([part.reset_index() for part in means])
 
 
-def findings(verdict: Verdict, held: Table) -> list[Finding]:
+def findings(verdict: Verdict, means: Table) -> list[Finding]:
     """Return what contenders reach under all corruptions, what these take, and under attacks.
 
-    Contenders are those of the verdict, over its seeds; of a comparison the best one leads, of a
-    sweep its leader.
+    `means` are those of each run. Contenders are those of the verdict, over its seeds; of a
+    comparison the best one leads, of a sweep its leader.
     """
     metric = verdict.metric
-    if metric is None or not len(held):
+    if metric is None or not len(means):
         return []
     name = metric.name.removeprefix("test_")
-    means = over_all(held)
     tables = {f"{name} under {c}": own for c, own in means.groupby("condition", sort=False)}
     if f"{name} under {CORRUPTED}" in tables:
         lost = means[means.condition == CORRUPTED]

@@ -8,6 +8,7 @@ from experiments.results.summary import Summary
 from experiments.results.swept import case_of, differing, is_of_problem, settings, without_seed
 
 Runs = Mapping[Path, Summary]
+"""What each run reached, by its folder."""
 
 
 @dataclass(frozen=True)

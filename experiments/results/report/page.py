@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from experiments.results.report.across import heat_map
 from experiments.results.report.charts import SHOWN, Chart
-from experiments.results.report.conditions import findings, points
+from experiments.results.report.conditions import findings, over_all, points
 from experiments.results.report.finding import Finding
 from experiments.results.report.links import links
 from experiments.results.report.reading import Problem
@@ -74,11 +74,12 @@ def page(problems: Sequence[Problem], folders: Sequence[str]) -> str:
 
 def _section(number: int, verdict: Verdict) -> Section:
     problem, held = verdict.problem, points(verdict.problem)
-    rows = leaderboard(verdict, held)
+    means = over_all(held)
+    rows = leaderboard(verdict, means)
     shown = verdict.ranked[:SHOWN]
     failed = [*failures(problem)]
     charts = [
-        *robust(verdict, held, shown),
+        *robust(verdict, held, means, shown),
         *curves(verdict, shown),
         *arrival(verdict, shown),
         *sensitivity(problem, shown),
@@ -90,7 +91,7 @@ def _section(number: int, verdict: Verdict) -> Section:
         title=problem.name or "runs that never began",
         sentence=verdict.sentence,
         caveats=verdict.caveats,
-        under=[_said(one) for one in findings(verdict, held)],
+        under=[_said(one) for one in findings(verdict, means)],
         study=problem.study.command if problem.study else "",
         columns=[*dict.fromkeys(name for row in rows for name in row.cells)],
         rows=rows,
@@ -118,7 +119,7 @@ def _counts(problems: Sequence[Problem]) -> str:
         run.status
         for problem in problems
         for one in problem.contenders
-        for run in {**one.runs, **one.tuned}.values()
+        for run in one.all_runs.values()
     )
     said = ", ".join(f"{count} {state}" for state, count in states.most_common())
     return f"{states.total()} run{'s' if states.total() != 1 else ''}: {said}"

@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 
 from experiments.results.folder import status_in
 from experiments.results.metric import Metric
-from experiments.results.report.grouping import apart, grouped, printable
+from experiments.results.report.grouping import Runs, apart, grouped, printable
 from experiments.results.study import NAME as STUDY
 from experiments.results.study import Study, study_in
 from experiments.results.summary import NAME, Summary
@@ -19,9 +19,6 @@ from experiments.results.swept import Case, case_of, is_of_problem, settings
 from xformopt.refused import Refused
 
 Found = TypeVar("Found")
-Runs = Mapping[Path, Summary]
-"""What each run reached, by its folder."""
-
 DAMAGED = (Refused, OSError, ValueError, TypeError, KeyError, AttributeError, BadZipFile)
 """What reading a file raises that is not whole."""
 
@@ -37,6 +34,11 @@ class Contender:
     runs: Runs
     set: Mapping[str, str] = field(default_factory=dict)
     tuned: Runs = field(default_factory=dict)
+
+    @cached_property
+    def all_runs(self) -> Runs:
+        """Return its runs, and those that tuned it."""
+        return {**self.runs, **self.tuned}
 
     @cached_property
     def finished(self) -> dict[int, Path]:
@@ -122,6 +124,15 @@ def safely(read: Callable[[Path], Found], folder: Path, nothing: Found) -> Found
         return nothing
 
 
+def is_whole(read: Callable[[Path], object], folder: Path) -> bool:
+    """Return whether a run's file can be read."""
+    try:
+        read(folder)
+    except DAMAGED:
+        return False
+    return True
+
+
 def _status_in(folder: Path) -> Summary:
     """Return what a run reached, without figures that are not finite."""
     try:
@@ -171,13 +182,13 @@ def _swept(runs: Runs) -> list[Problem]:
 
 def _task(contenders: Sequence[Contender]) -> str:
     """Return the task of some contenders, which is that of all."""
-    runs = (run for one in contenders for run in {**one.runs, **one.tuned}.values())
+    runs = (run for one in contenders for run in one.all_runs.values())
     return next((run.task for run in runs if run.task), "")
 
 
 def _folder(problem: Problem) -> str:
     """Return where the runs of a problem stand."""
-    paths = [path for one in problem.contenders for path in {**one.runs, **one.tuned}]
+    paths = [path for one in problem.contenders for path in one.all_runs]
     if not paths:
         return ""
     depth = 3 if problem.study else 2  # …/final/IDENTITY/SEED, …/IDENTITY/SEED

@@ -15,7 +15,7 @@ from experiments.results.report.charts import (
     dimmed,
     picked,
 )
-from experiments.results.report.conditions import RUN, over_all
+from experiments.results.report.conditions import RUN
 from experiments.results.report.frames import Table
 from experiments.results.report.reading import Contender
 from experiments.results.report.verdict import Verdict
@@ -23,24 +23,26 @@ from experiments.results.report.verdict import Verdict
 CLEAN = "clean images"
 
 
-def robust(verdict: Verdict, held: Table, shown: Sequence[Contender]) -> Iterator[Chart]:
+def robust(
+    verdict: Verdict, held: Table, means: Table, shown: Sequence[Contender]
+) -> Iterator[Chart]:
     """Give the pictures of some contenders under conditions, where any were judged so."""
     names = [one.name for one in shown]
     if verdict.metric is None or not len(held):
         return
     metric, own = verdict.metric.name.removeprefix("test_"), held[held.contender.isin(names)]
-    yield _against(own, names, metric)
+    yield _against(own, means[means.contender.isin(names)], names, metric)
     if (attacks := own[own.kind == "attack"]).level.nunique() > 1:
         yield from _over_epsilon(attacks, names, metric)
     if len(corrupted := own[own.kind == "corruption"]):
         yield _corruptions(corrupted, names, metric)
 
 
-def _against(own: Table, names: list[str], metric: str) -> Chart:
+def _against(own: Table, means: Table, names: list[str], metric: str) -> Chart:
     """Return a point a run: what it reaches on clean images, and under each condition."""
     each: Table = own[own.kind == "corruption"].rename(columns={"called": "condition"})
     each = each.groupby([*RUN, "condition"])[["reached", "clean"]].mean().reset_index()
-    points = pd.concat([over_all(own), each]).drop(columns="folder")
+    points = pd.concat([means, each]).drop(columns="folder")
     condition, pick = choice("under", points.condition.unique().tolist(), "under"), picked()
     drawn = (
         base(points)

@@ -10,9 +10,8 @@ from experiments.results import evaluations, telemetry, trajectories
 from experiments.results.comparison import as_interval, as_spread
 from experiments.results.folder import METRICS, TRACEBACK, read_metrics
 from experiments.results.report.columns import COLUMNS
-from experiments.results.report.conditions import over_all
 from experiments.results.report.frames import Table
-from experiments.results.report.reading import Contender, Problem, Runs, safely
+from experiments.results.report.reading import Contender, Problem, Runs, is_whole
 from experiments.results.report.verdict import Verdict
 from experiments.results.summary import Summary
 from experiments.results.swept import as_value, without_seed
@@ -59,10 +58,9 @@ class Failed(NamedTuple):
 def leaderboard(verdict: Verdict, under: Table) -> list[Row]:
     """Return a row a contender, the leader first; columns in which no row says anything go.
 
-    `under` has what runs reach under conditions.
+    `under` has what each run reaches under attacks, and over all corruptions.
     """
-    means = over_all(under) if len(under) else under
-    rows = [_row(verdict, place, one, means) for place, one in enumerate(verdict.ranked, 1)]
+    rows = [_row(verdict, place, one, under) for place, one in enumerate(verdict.ranked, 1)]
     used = {name for row in rows for name, cell in row.cells.items() if cell.text}
     return [
         row._replace(cells={k: cell for k, cell in row.cells.items() if k in used}) for row in rows
@@ -75,7 +73,7 @@ def failures(problem: Problem) -> Iterator[Failed]:
     Trials are among them.
     """
     for contender in problem.contenders:
-        for path, one in {**contender.runs, **contender.tuned}.items():
+        for path, one in contender.all_runs.items():
             reasons = [_reason(one)] if one.status != "finished" else []
             reasons += [f"its {name} cannot be read" for name in _damaged(path)]
             if reasons:
@@ -96,12 +94,7 @@ def _reason(one: Summary) -> str:
 
 def _damaged(folder: Path) -> list[str]:
     """Return the files of a run that are there and not whole."""
-    return [name for name, read in FILES.items() if _raises(read, folder)]
-
-
-def _raises(read: Callable[[Path], Any], folder: Path) -> bool:
-    whole = object()
-    return safely(lambda path: (read(path), whole)[1], folder, None) is not whole
+    return [name for name, read in FILES.items() if not is_whole(read, folder)]
 
 
 def command_of(runs: Runs) -> str:
@@ -134,7 +127,7 @@ def _row(verdict: Verdict, place: int, one: Contender, under: Table) -> Row:
         cells[condition] = _spread(own.reached.dropna().tolist())
     cells["runs"] = Cell(f"{len(ended)}/{len(one.runs)}", len(ended))
     cells["trials"] = _trials(one)
-    seconds = sum(summary.seconds for summary in {**one.runs, **one.tuned}.values())
+    seconds = sum(summary.seconds for summary in one.all_runs.values())
     cells |= {"seconds": Cell(f"{seconds:.1f}", seconds), **_chosen(verdict.problem, one)}
     for name in COLUMNS.keys() & cells.keys():
         raise Refused(f"the column `{name}`: the report has one of this name; rename yours")
