@@ -13,6 +13,7 @@ from torch import Tensor
 
 from xformopt import ParamTransformingOptimizer, testing
 from xformopt import transforms as T
+from xformopt.testing.calls import beside_of, settings_for
 from xformopt.transforms.items import item_norm
 
 LENGTH = 10**6
@@ -48,6 +49,8 @@ def test_long_items_in_float32_are_as_in_float64(name: str, kind: str):
         return
     error = (found - exact).norm(dim=1)
     scale = exact.norm(dim=1)
+    if name == "hyperball":  # what moves along the parameter is moved back
+        scale = beside_of(x).double().norm(dim=1)
     if name in ("centralize", "standardize", "orthogonal_to_param"):
         scale = scale * (1 + x.double().abs().mean(1) / x.double().std(1)).clamp_max(1e9)
     if (name, kind) in TIED:
@@ -175,7 +178,10 @@ def test_the_simplex_keeps_its_sum_in_high_dimensions(total: float, offset: floa
     assert x.double().sum().item() == pytest.approx(total, rel=2e-2)
 
 
-STATEFUL = [n for n in T.names() if T.get(n).state and not testing.is_random(T.get(n))]
+STATEFUL = [
+    n for n in T.names() if T.get(n).state and not testing.is_random(T.get(n)) and n != "soap"
+]
+"""All but one whose bases are as far apart as gaps between eigenvalues are small."""
 
 
 @pytest.mark.parametrize("form", ["fn", "foreach"])
@@ -191,12 +197,13 @@ def test_states_in_float32_follow_those_in_float64(name: str, size: float, form:
     xs = [size * torch.randn(3, 5, generator=generator) for _ in range(20)]
     seen: dict[torch.dtype, list[Tensor]] = {}
     for dtype in (torch.float32, torch.float64):
-        buffers = [initialise(xs[0].to(dtype)) for initialise in transform.state.values()]
+        buffers = transform.fresh(xs[0].to(dtype))
         seen[dtype] = []
         for x in xs:
             y = x.to(dtype, copy=True)
-            given = [y, *buffers] if form == "fn" else [[tensor] for tensor in (y, *buffers)]
-            call(*given, **transform.complete({}))
+            tensors = [y, *(beside_of(y) for _ in transform.tensors[1:]), *buffers]
+            given = tensors if form == "fn" else [[tensor] for tensor in tensors]
+            call(*given, **settings_for(transform))
             seen[dtype] += [y.clone(), *(b.clone() for b in buffers)]
     for found, exact in zip(seen[torch.float32], seen[torch.float64], strict=True):
         scale = float(exact.abs().max())

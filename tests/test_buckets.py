@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xformopt import ParamTransformingOptimizer, testing, transform, transforms
 from xformopt.optim import Route, RoutedOptimizer, plans
-from xformopt.transforms import Transform, precondition, registry, weights
+from xformopt.transforms import PerItem, Transform, precondition, registry, weights
 
 BY_ITEM = [
     name
@@ -223,8 +223,8 @@ def test_random_draws_keep_the_order_of_the_parameters(name: str):
         assert torch.equal(a, b)
 
 
-def test_a_buffer_of_another_shape_is_not_cut(monkeypatch: pytest.MonkeyPatch):
-    @transform(state={"seen": lambda p: p.new_zeros(3, 3)})
+def test_buffers_of_items_are_cut_with_them(monkeypatch: pytest.MonkeyPatch):
+    @transform(state={"seen": PerItem(lambda d: (3, 3))})
     def watch(grad: Tensor, seen: Tensor) -> None:
         seen.add_(1)
 
@@ -235,7 +235,7 @@ def test_a_buffer_of_another_shape_is_not_cut(monkeypatch: pytest.MonkeyPatch):
         x.grad = torch.ones(5, 4)
         optim = ParamTransformingOptimizer([x], transforms=[watch()], lr=1.0)
         optim.step()
-        assert torch.equal(optim.state[x]["watch"]["seen"], torch.ones(3, 3))
+        assert torch.equal(optim.state[x]["watch"]["seen"], torch.ones(5, 3, 3))
     finally:
         registry.remove("watch")
 

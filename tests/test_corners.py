@@ -257,8 +257,12 @@ def test_the_duality_gap_draws_nothing():
 
 @pytest.mark.parametrize("name", transforms.names())
 def test_transforms_of_parameters_run_before_the_step_too(name: str):
-    """Those of gradients have no effect after it, and are refused there."""
+    """Those of gradients have no effect after it, those of updates a time of their own."""
     made = transforms.get(name)
+    if made.target == "update":
+        with pytest.raises(ValueError, match=f"`when` of `{name}` must be 'update', got 'pre'"):
+            made(when="pre")
+        return
     if made.target == "grad":
         with pytest.raises(ValueError, match=f"`when='post'` of `{name}` has no effect: it writes"):
             made(when="post")

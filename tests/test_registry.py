@@ -137,7 +137,7 @@ class TestTransform:
             T.get("zzz")
 
     def test_wrong_arguments_are_refused(self):
-        with pytest.raises(TypeError, match=r"`wrong` must be `grad` or `param`.*got .'x',"):
+        with pytest.raises(TypeError, match=r"`wrong` must be what it writes, .*got .'x',"):
 
             @T.transform
             def wrong(x: Tensor) -> None: ...

@@ -79,7 +79,9 @@ def blocks_of(page: str) -> list[str]:
 def test_the_readme_examples_run(tmp_path: Path):
     """The Python blocks of both pages, as files of their own; under Hydra 1.4 as it says there."""
     first, app, short = blocks_of("README.md")
-    recipe, routes, second, kit, third, attack, own, corrupt, dead = blocks_of("xformopt/README.md")
+    recipe, routes, second, update, kit, third, attack, own, corrupt, dead = blocks_of(
+        "xformopt/README.md"
+    )
     (tmp_path / "example.py").write_text(first + "print(len(optimizer.transforms))\n")
     (tmp_path / "attack.py").write_text(attack + "print(robust <= 1)\n")
     (tmp_path / "own.py").write_text(own + "print(moved.shape)\n")
@@ -88,6 +90,8 @@ def test_the_readme_examples_run(tmp_path: Path):
     (tmp_path / "recipe.py").write_text(recipe + "print(*optimizer.transforms)\n")
     (tmp_path / "routes.py").write_text(routes.replace("print(", "print(len(optimizer.routes), "))
     (tmp_path / "shrink.py").write_text(second + "print(shrink(by=0.5))\n")
+    check = "from xformopt import testing\ntesting.check_transform(steady)\nprint(steady())\n"
+    (tmp_path / "update.py").write_text(update + check)
     (tmp_path / "short.py").write_text(short + "print(shrink(by=0.5))\n")
     (tmp_path / "kit.py").write_text(kit + "print('kept')\n")
     assert app == third
@@ -104,6 +108,7 @@ def test_the_readme_examples_run(tmp_path: Path):
             (["recipe.py"], "lion_mix sign weight_decay"),
             (["routes.py"], "3 route"),
             (["shrink.py"], "shrink(by=0.5)"),
+            (["update.py"], "steady(decay=0.9)"),
             (["short.py"], "shrink(by=0.5)"),
             (["kit.py"], "kept"),
         ],

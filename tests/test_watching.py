@@ -26,7 +26,7 @@ from xformopt.optim import (
     watched,
 )
 from xformopt.refused import Refused
-from xformopt.testing.calls import settings_for
+from xformopt.testing.calls import link_for
 
 Seen = list[tuple[str, list[Tensor], list[Tensor]]]
 
@@ -86,7 +86,7 @@ def run(name: str, is_watched: bool) -> list[Tensor]:
     if name in recipes.names():
         optim: Any = recipes.build(name, model)
     else:
-        link = T.get(name)(**settings_for(T.get(name)))
+        link = link_for(T.get(name))
         optim = build(model.named_parameters(), link, momentum=0.9, strict_ndim=False)
     for i in range(4):
         give(model.parameters(), i)

@@ -1,5 +1,6 @@
 """What should be said of an optimizer: settings that do nothing, or not what they seem to."""
 
+import inspect
 from typing import Any
 
 from torch.optim import Optimizer
@@ -47,12 +48,13 @@ def _of_links(optimizer: ParamTransformingOptimizer, within: str) -> list[str]:
 
 def _of_inner(optimizer: ParamTransformingOptimizer) -> list[str]:
     """Return a line for each setting of the inner optimizer that acts by way of one that is 0."""
+    inner = type(optimizer.inner_opt)
+    settings = inspect.signature(inner).parameters
     lines = [
-        f"`{key}={group[key]}` of {type(optimizer.inner_opt).__name__}: nothing depends on it, "
-        f"since `{by}` is 0"
+        f"`{key}={group[key]}` of {inner.__name__}: nothing depends on it, since `{by}` is 0"
         for group in optimizer.param_groups
         for key, by in ACTS_BY.items()
-        if group.get(key) and not group.get(by)
+        if key in settings and group.get(key) and not group.get(by)
     ]
     return list(dict.fromkeys(lines))
 

@@ -1,6 +1,6 @@
 """The one place that reshapes: tensors seen as batches of items."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
 from typing import Any
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from xformopt.refused import Refused
+from xformopt.transforms.buffers import Shape
 from xformopt.transforms.link import check_param_ndim
 
 
@@ -65,12 +66,12 @@ def to_batch(x: Tensor, param_ndim: int | None, *, strict_ndim: bool = True) -> 
 
 
 @contextmanager
-def batched(*tensors: Tensor, shape: tuple[int, ...]) -> Iterator[list[Tensor]]:
-    """Give the tensors in `shape`; what was copied because no view was possible is written back.
+def batched(tensors: Sequence[Tensor], shapes: Sequence[Shape | None]) -> Iterator[list[Tensor]]:
+    """Give tensors in shapes, or as they are where it is None.
 
-    Tensors with another number of entries, such as counters, are given as they are.
+    What was copied because no view was possible is written back.
     """
-    batches = [x.reshape(shape) if x.numel() == prod(shape) else x for x in tensors]
+    batches = [x if s is None else x.reshape(s) for x, s in zip(tensors, shapes, strict=True)]
     yield batches
     for x, batch in zip(tensors, batches, strict=True):
         if x.data_ptr() != batch.data_ptr():
@@ -83,7 +84,7 @@ def hook_view(param: Tensor, group: Mapping[str, Any], strict: bool, hook: str) 
     shape = batch_shape(param.shape, group["param_ndim"], strict)
     grad = param.grad if param.grad is not None and param.grad.layout == torch.strided else None
     tensors = [param.detach()] if grad is None else [param.detach(), grad]
-    with batched(*tensors, shape=shape) as batches:
+    with batched(tensors, [shape] * len(tensors)) as batches:
         view = batches[0]
         before = [identity(x) for x in batches]
         if grad is not None:

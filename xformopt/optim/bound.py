@@ -7,6 +7,7 @@ from torch import Tensor
 
 from xformopt.transforms.definition import Transform
 from xformopt.transforms.link import INHERIT, Link
+from xformopt.transforms.settings import RATE
 
 Group = Mapping[str, Any]
 
@@ -28,9 +29,21 @@ class Bound(NamedTuple):
         Entries of tensors are not looked at, for which a device would have to wait in each step.
         """
         settings = {**self.fixed, **{setting: group[key] for setting, key in self.keys.items()}}
-        param_ndim = settings.pop("param_ndim", INHERIT)
+        settings.pop("param_ndim", None)
         self.transform.check(settings, entries=False)
-        return settings, group["param_ndim"] if param_ndim == INHERIT else param_ndim
+        if self.transform.reads_rate:
+            settings[RATE] = group[RATE]
+        return settings, self.param_ndim(group)
+
+    def param_ndim(self, group: Group) -> int | None:
+        """Return how many dimensions an item has in a group."""
+        own = group[self.keys["param_ndim"]] if "param_ndim" in self.keys else INHERIT
+        return group["param_ndim"] if own == INHERIT else own
+
+    def held_in(self, group: Group) -> list[Any]:
+        """Return the values of a group that it is called with, in one order for all groups."""
+        rate = [RATE] if self.transform.reads_rate else []
+        return [group[key] for key in (*self.keys.values(), *rate)]
 
 
 def bind(name: str, link: Link, renamed: Mapping[str, str]) -> Bound:

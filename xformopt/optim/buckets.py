@@ -9,7 +9,8 @@ from torch.nn import Parameter
 
 from xformopt.optim.batching import batch_shape, dense_or_values
 from xformopt.optim.bound import Bound, names_of
-from xformopt.optim.linkstate import Precise, buffers_of
+from xformopt.optim.changing import Changing
+from xformopt.optim.linkstate import Precise, buffers_of, check_buffers
 from xformopt.optim.plans import Columns, Layout, Plan, key_of, make_plan
 from xformopt.optim.runner import Runner
 from xformopt.optim.sharded import Shards, is_sharded
@@ -30,6 +31,8 @@ class Given(NamedTuple):
     state: Mapping[Tensor, Any]
     raw: Mapping[Tensor, Tensor]
     """The gradients before the chain."""
+    changing: Changing
+    """The changes of the parameters, and what these were before."""
     strict: bool
     """Whether a parameter with fewer dimensions than an item is an error."""
 
@@ -74,9 +77,9 @@ class Buckets:
 
     def _run(self, bound: Bound, cluster: Cluster, params: list[Tensor], given: Given) -> None:
         transform, settings, param_ndim = bound.transform, cluster.settings, cluster.param_ndim
-        columns = _columns(bound, params, given)
+        columns = _columns(bound, params, param_ndim, given)
         draws = transform.draws(settings)
-        by_item = any(isinstance(value, Tensor) for value in settings.values())
+        by_item = any(isinstance(settings[key], Tensor) for key in transform.settings)
         shards = None
         if not PLAIN.issuperset(map(type, params)) and any(map(is_sharded, params)):
             shards = Shards(transform, columns, param_ndim, given.strict, draws)
@@ -89,6 +92,8 @@ class Buckets:
             alone = draws or by_item or not PLAIN.issuperset(map(type, columns[0]))
             seen_as = (alone, param_ndim, given.strict)
             plan, is_new = self._plan(bound, seen_as, params, columns)
+            if is_new:
+                check_buffers(bound, columns, param_ndim, given.strict)
             Runner(transform, settings, check=is_new).run(plan, columns)
         if shards:
             shards.write_back()
@@ -135,10 +140,9 @@ def _clusters(bound: Bound, groups: list[Any]) -> list[Cluster]:
     traced, over_all = torch.compiler.is_compiling(), bound.transform.scope == "optimizer"
     if traced and over_all:
         return [Cluster(*bound.settings(groups[0]), groups)]
-    keys = tuple(bound.keys.values())
     found: dict[Hashable, Cluster] = {}
     for i, group in enumerate(groups):
-        values = [group[key] for key in keys]
+        values = bound.held_in(group)
         param_ndim = None if over_all else group["param_ndim"]
         held: Hashable = i if traced else (param_ndim, *values, *map(type, values))
         if not (traced or _is_hashable(held)):
@@ -162,26 +166,28 @@ def _is_hashable(values: Any) -> bool:
 
 def _taking_part(bound: Bound, cluster: Cluster) -> Iterator[Tensor]:
     """Give the parameters that a link acts on; it is done with those of sparse gradient."""
-    reads_grad = "grad" in bound.transform.tensors
+    transform = bound.transform
+    needs_grad = transform.is_of_steps or transform.reads_grad
     for group in cluster.groups:
         for p in group["params"]:
-            if not p.numel() or (reads_grad and p.grad is None):
+            if not p.numel() or (needs_grad and p.grad is None):
                 continue
-            if reads_grad and p.grad.is_sparse:
+            if transform.reads_grad and p.grad.is_sparse:
                 _run_sparse(bound, cluster.settings, p)
             else:
                 yield p
 
 
-def _columns(bound: Bound, params: list[Tensor], given: Given) -> Columns:
+def _columns(bound: Bound, params: list[Tensor], param_ndim: int | None, given: Given) -> Columns:
     tensors = {
-        "param": lambda: params,
+        "param": lambda: given.changing.params(params),
+        "update": lambda: given.changing.updates(params),
         "grad": lambda: [p.grad for p in params],
         "raw_grad": lambda: [given.raw[p] for p in params],
     }
     columns: list[Any] = [tensors[tensor]() for tensor in bound.transform.tensors]
     if bound.transform.state:
-        buffers = [buffers_of(bound, p, given.state) for p in params]
+        buffers = [buffers_of(bound, p, given.state, param_ndim, given.strict) for p in params]
         columns.extend([list(column) for column in zip(*buffers, strict=True)])
     return columns
 

@@ -9,10 +9,11 @@ from torch import Tensor
 from xformopt.optim.batching import dense_or_values
 from xformopt.optim.bound import Bound, bind
 from xformopt.optim.buckets import Buckets, Given
+from xformopt.optim.changing import Changing
 from xformopt.optim.hooks import Hook
 from xformopt.optim.inner import as_number
 from xformopt.optim.linkstate import LinkState, buffers_of
-from xformopt.optim.sharded import is_sharded
+from xformopt.optim.sharded import local
 from xformopt.transforms.items import rounds_scalars
 from xformopt.transforms.link import Link
 
@@ -31,6 +32,7 @@ class Chain:
         self.state = LinkState(self.bounds)
         self.buckets = Buckets()
         self.raw: dict[Tensor, Tensor] = {}
+        self.changing = Changing(self.bounds.values())
         self.probes: list[Probe] = []
         self._stateful = [bound for bound in self.bounds.values() if bound.transform.state]
         self._keeps_raw = any("raw_grad" in b.transform.tensors for b in self.bounds.values())
@@ -43,15 +45,16 @@ class Chain:
             for setting, key in bound.keys.items()
         }
 
-    def begin(self, groups: list[Group], state: Any) -> None:
+    def begin(self, groups: list[Group], state: Any, strict: bool) -> None:
         """Make the links' buffers, and keep the gradients that are read as `raw_grad`."""
         self.raw.clear()
         for group in groups if self._stateful or self._keeps_raw else ():
+            stateful = [(bound, bound.param_ndim(group)) for bound in self._stateful]
             for p in group["params"]:
                 if p.grad is None:
                     continue
-                for bound in self._stateful:
-                    buffers_of(bound, p, state)
+                for bound, param_ndim in stateful:
+                    buffers_of(bound, p, state, param_ndim, strict)
                 if self._keeps_raw:
                     self.raw[p] = p.grad.clone()
 
@@ -59,14 +62,35 @@ class Chain:
         """Run what stands for a hook, then the links of that time."""
         self._run(own, self._links_of(when), optimizer, self.probes)
 
+    def update(self, optimizer: Any) -> None:
+        """Run the links that rewrite what the inner step has changed.
+
+        Where one fails, the parameters are as they were before the step, those of this chain alone;
+        buffers have moved.
+        """
+        links = self._links_of("update")
+        if links:
+            self.changing.begin()
+            try:
+                self._run([], links, optimizer, self.probes)
+            except BaseException:
+                self.changing.undo()
+                raise
+        self.changing.end()
+
+    def finish(self) -> None:
+        """Let go of what was kept for one step."""
+        self.raw.clear()
+        self.changing.forget()
+
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle no probes: they watch this one."""
         return {**vars(self), "probes": []}
 
     def project(self, own: list[Hook | Bound], optimizer: Any) -> None:
-        """Run what projects: post-step links that neither count steps nor write gradients."""
+        """Run what projects: post-step links that need no step, and count none."""
         links = [b for b in self._links_of("post") if not b.transform.state]
-        self._run(own, [b for b in links if b.transform.target == "param"], optimizer)
+        self._run(own, [b for b in links if not b.transform.is_of_steps], optimizer)
 
     def _links_of(self, when: str) -> list[Bound]:
         return [b for name, b in self.bounds.items() if self.links[name].when == when]
@@ -79,13 +103,13 @@ class Chain:
         probes: Sequence[Probe] = (),
     ) -> None:
         groups, strict = optimizer.param_groups, optimizer.strict_ndim
-        given = Given(optimizer.state, self.raw, strict)
+        given = Given(optimizer.state, self.raw, self.changing, strict)
         for act in own:
             if isinstance(act, Hook):
                 act.run(groups, strict)
             else:
                 self._run_link(act, groups, given, probes)
-        turned = [] if all(map(_is_odd, links)) else self._maximized(groups)
+        turned = self._maximized(groups) if any(map(_tells_signs, links)) else []
         if turned:
             torch.ops.aten._foreach_neg_(turned)
         try:
@@ -115,18 +139,19 @@ class Chain:
 
 
 def _written_by(bound: Bound, groups: list[Group]) -> list[Tensor]:
-    """Return the gradients or parameters that a link writes; of sharded ones, what is here."""
+    """Return the gradients, changes or parameters that a link writes; of shards, those here."""
     params = [p for group in groups for p in group["params"] if p.numel()]
     if bound.transform.target == "param":
-        found: list[Any] = [p.detach() for p in params]
-    else:
-        found = [dense_or_values(p) for p in params if p.grad is not None]
-    return [x.to_local() if is_sharded(x) else x for x in found]
+        return [*map(local, params)]
+    params = [p for p in params if p.grad is not None]
+    written = params if bound.transform.target == "update" else map(dense_or_values, params)
+    return [*map(local, written)]
 
 
-def _is_odd(bound: Bound) -> bool:
-    """Return whether a link does not tell a gradient from its negative."""
-    return bound.transform.target == "param" or "odd" in bound.transform.laws
+def _tells_signs(bound: Bound) -> bool:
+    """Return whether a link may tell a gradient from its negative."""
+    is_odd = bound.transform.target == "grad" and "odd" in bound.transform.laws
+    return bound.transform.reads_grad and not is_odd
 
 
 def scale_and_shift(group: Group) -> None:

@@ -13,6 +13,7 @@ from xformopt.optim.scheduled import FACTORS, SCHEDULES
 from xformopt.refused import Refused, RefusedType, standing_in
 from xformopt.schedules import Schedule
 from xformopt.transforms.link import INHERIT
+from xformopt.transforms.settings import RATE
 
 Group = dict[str, Any]
 
@@ -56,6 +57,12 @@ def _check_link(optimizer: Any, bound: Bound, group: Group) -> None:
     schedules = group.get(SCHEDULES, {})
     held = {s: schedules.get(key, group[key]) for s, key in bound.keys.items()}
     param_ndim = held.pop("param_ndim")
+    if bound.transform.reads_rate and RATE not in group:
+        name, inner = bound.transform.name, type(optimizer.inner_opt).__name__
+        raise Refused(
+            f"`{name}` reads the learning rate, and {inner} has no `{RATE}`: give its parameter "
+            f"groups one, {{'params': …, '{RATE}': …}}"
+        )
     bound.transform.check({**bound.fixed, **held})
     if bound.transform.scope == "optimizer":
         _check_same_settings(optimizer, bound, held)

@@ -51,9 +51,11 @@ class ParamTransformingOptimizer(Optimizer):
     """An optimizer that transforms each parameter and gradient in place around an inner step.
 
     A step is: the hook `_pre_step_transform_`, the links that run 'pre', `grad_scale` and
-    `grad_bias`; then the step of the inner optimizer; then the hook `_post_step_transform_` and
-    the links that run 'post'. `param_groups`, `defaults` and `state` are the inner optimizer's own.
-    Where that one maximizes, links are given the gradient of what is minimized, its negative.
+    `grad_bias`; then the step of the inner optimizer; then the links that rewrite the update, the
+    change that this step made; then the hook `_post_step_transform_` and the links that run 'post',
+    on the parameters with that update. `param_groups`, `defaults` and `state` are the inner
+    optimizer's own. Where that one maximizes, links are given the gradient of what is minimized,
+    its negative.
 
     Args:
         params: a module, parameters, `(name, parameter)` pairs or parameter groups; None for a
@@ -176,23 +178,28 @@ class ParamTransformingOptimizer(Optimizer):
         self._chain.state.show(self.state)
         self._standard.settle(self.param_groups)
         self._scheduled.follow(self.param_groups)
-        self._chain.begin(self.param_groups, self.state)
+        self._chain.begin(self.param_groups, self.state, self.strict_ndim)
         self._chain.run("pre", self._acts("pre"), self)
         for group in self.param_groups:
             scale_and_shift(group)
 
     @torch.no_grad()
+    def _apply_update_transform_(self) -> None:
+        """Run the links that rewrite what the inner step has changed."""
+        self._chain.update(self)
+
+    @torch.no_grad()
     def _apply_post_step_transform_(self) -> None:
         """Run the post-step hook and links on every parameter."""
         self._chain.run("post", self._acts("post"), self)
-        self._chain.raw.clear()
+        self._chain.finish()
 
     @torch.no_grad()
     def project(self) -> None:
         """Apply the post-step transforms now, without a step: make a start point feasible.
 
         Links that keep state, such as `param_ema`, count steps and are left out, and so are those
-        that read the gradient of before the chain.
+        that need a step: its update, the gradient of before the chain, or the learning rate.
         """
         self._chain.project(self._acts("post"), self)
 
@@ -217,7 +224,7 @@ class ParamTransformingOptimizer(Optimizer):
     def _whole_step(self) -> Any:
         """Make a step without a closure: one that fills the state, a compiled one, or any other."""
         if not torch.compiler.is_compiling() and is_priming(self):
-            self._chain.begin(self.param_groups, self.state)
+            self._chain.begin(self.param_groups, self.state, self.strict_ndim)
             return self._inner_step()
         return self._compiled_steps().step() if self.compile else self._step()
 
@@ -229,12 +236,19 @@ class ParamTransformingOptimizer(Optimizer):
     def _step(self, closure: Callable[[], Any] | None = None) -> Any:
         if closure is None:
             self._apply_pre_step_transform_()
+            self._remember()
             returned = self._inner_step()
         else:
+            self._remember(without_gradient=True)
             returned = self._inner_step(self._transforming(closure))
+        self._apply_update_transform_()
         self._apply_post_step_transform_()
         self._scheduled.count(self.param_groups)
         return returned
+
+    @torch.no_grad()
+    def _remember(self, *, without_gradient: bool = False) -> None:
+        self._chain.changing.remember(self.param_groups, without_gradient=without_gradient)
 
     def _inner_step(self, *closure: Callable[[], Any]) -> Any:
         """Make the inner step; what links stand for is not shown to the inner optimizer."""

@@ -6,34 +6,69 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xformopt.optim.batching import item_ndim
 from xformopt.optim.bound import Bound
+from xformopt.optim.sharded import beside_shards, is_sharded
 from xformopt.refused import Refused
+from xformopt.transforms.buffers import ENTRIES, Buffer
 from xformopt.transforms.definition import Transform
 from xformopt.transforms.items import at_least_float32
 
 Columns = list[list[Tensor]]
 
 
-def buffers_of(bound: Bound, param: Tensor, state: Mapping[Tensor, Any]) -> list[Tensor]:
+def buffers_of(
+    bound: Bound, param: Tensor, state: Mapping[Tensor, Any], param_ndim: int | None, strict: bool
+) -> list[Tensor]:
     """Return the buffers of a link for a parameter, made where they are not there yet."""
     held = state[param].setdefault(bound.name, {})
     if len(held) < len(bound.transform.state):
         like = param.detach().to(_buffer_dtype(bound, param))
-        for key, initialise in bound.transform.state.items():
+        item_dims = item_ndim(param.shape, param_ndim, strict)
+        for key, declared in bound.transform.state.items():
             if key not in held:
-                held[key] = initialise(like)
+                held[key] = _begun(bound, key, declared, like, item_dims)
     return [held[key] for key in bound.transform.state]
+
+
+def check_buffers(bound: Bound, columns: Columns, param_ndim: int | None, strict: bool) -> None:
+    """Refuse buffers that were made for other items than those that they are given with."""
+    own = columns[len(bound.transform.tensors) :]
+    for (key, declared), column in zip(bound.transform.state.items(), own, strict=True):
+        if declared.kind != "item":
+            continue
+        for x, held in zip(columns[0], column, strict=True):
+            wanted = declared.kept_as(x.shape, item_ndim(x.shape, param_ndim, strict))
+            if held.shape != wanted:
+                raise Refused(
+                    f"the buffer `{bound.name}.{key}` was made for other items: its shape is "
+                    f"{tuple(held.shape)}, where `param_ndim={param_ndim}` needs {wanted}; set "
+                    "`param_ndim` back, or take the buffer out of the state"
+                )
+
+
+def _begun(bound: Bound, key: str, declared: Buffer, like: Tensor, item_dims: int) -> Tensor:
+    if declared.kind == "item" and is_sharded(like):
+        return beside_shards(like, declared.kept_as(like.shape, item_dims), like.ndim - item_dims)
+    made = declared.begun(like, item_dims)
+    if declared.kind == "entries" and getattr(made, "shape", None) != like.shape:
+        got = tuple(made.shape) if isinstance(made, Tensor) else repr(made)
+        raise Refused(
+            f"the buffer `{key}` of transform `{bound.transform.name}` must have the shape "
+            f"{tuple(like.shape)} of the parameter, got {got}; declare one in a shape of its own "
+            f"for each item, `state={{'{key}': PerItem(lambda d: …)}}`"
+        )
+    return made
 
 
 def _as_kept(bound: Bound, param: Tensor, buffers: Mapping[str, Any]) -> dict[str, Any]:
     """Return buffers where a link keeps them, and in its dtype; counters have their own."""
-    dtype = _buffer_dtype(bound, param)
-    columns = [*bound.transform.tensors, *bound.transform.state]
-    counters = {columns[k] for k in bound.transform.counters}
-    return {
-        key: x.to(param.device, dtype if x.is_floating_point() and key not in counters else x.dtype)
-        for key, x in buffers.items()
-    }
+    dtype, kept = _buffer_dtype(bound, param), {}
+    for key, x in buffers.items():
+        declared = bound.transform.state.get(key, ENTRIES)
+        is_cast = x.is_floating_point() and not declared.is_counter
+        kept[key] = x.to(declared.device(param), dtype if is_cast else x.dtype)
+    return kept
 
 
 def _buffer_dtype(bound: Bound, param: Tensor) -> torch.dtype:

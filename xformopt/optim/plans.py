@@ -104,21 +104,21 @@ def make_plan(
         elif way == "gathered":
             held = gathering.setdefault(_kind_of_items(transform, tensors, shape), [])
             if held and (len(held) + 1) * size > (SLAB if _on_cpu(tensors[0]) else BUCKET):
-                plan.calls.append(_together(held, shapes, columns, transform.counters))
+                plan.calls.append(_together(held, shapes, columns, transform))
                 held.clear()
             held.append(i)
         else:
             slab = max(1, SLAB * shape[0] // size) if way == "cut" else 0
             plan.calls.append(Call([i], shape, [], slab))
     for held in filter(None, gathering.values()):
-        plan.calls.append(_together(held, shapes, columns, transform.counters))
+        plan.calls.append(_together(held, shapes, columns, transform))
     return plan
 
 
 def _way(transform: Transform, tensors: list[Tensor], shape: tuple[int, ...]) -> Way:
     """Return how a parameter is best given to a transform, which may be given others with it."""
-    counters = len(transform.counters)
-    sized, first = tensors[: len(tensors) - counters], tensors[0]
+    first, counters = tensors[0], transform.counters
+    sized = [tensors[k] for k in transform.entries]
     on_cpu, size = _on_cpu(first), _bytes(first)
     most = SLAB if transform.costly else SMALL
     small = size <= (most if on_cpu else BUCKET)
@@ -127,13 +127,14 @@ def _way(transform: Transform, tensors: list[Tensor], shape: tuple[int, ...]) ->
     foreach = transform.foreach is not None and not rounds_scalars(first)
     if foreach and small and all(x.shape == first.shape for x in sized):
         return "foreach"
-    if counters and not on_cpu:
+    if not all(_on_cpu(tensors[k]) for k in counters):
         whole = False
     if whole and small and not (on_cpu and transform.elementwise):
         return "gathered"
     if whole and on_cpu and size > 2 * SLAB and not counters:
         return "cut"
-    return "as it is" if all(x.shape == shape for x in tensors) else "alone"
+    seen = transform.seen_as(shape)
+    return "as it is" if [tuple(x.shape) for x in tensors] == seen else "alone"
 
 
 def _kind_of_items(transform: Transform, tensors: list[Tensor], shape: tuple[int, ...]) -> Hashable:
@@ -150,9 +151,9 @@ def _bytes(x: Tensor) -> int:
 
 
 def _together(
-    held: list[int], shapes: list[tuple[int, ...]], columns: Columns, counters: list[int]
+    held: list[int], shapes: list[tuple[int, ...]], columns: Columns, transform: Transform
 ) -> Call:
-    whole = [column[i] for k, column in enumerate(columns) if k not in counters for i in held]
+    whole = [columns[k][i] for k in transform.entries for i in held]
     same = all(x.ndim > 0 and x.shape[1:] == whole[0].shape[1:] for x in whole)
     sizes = [columns[0][i].shape[0] for i in held] if same else []
     return Call(list(held), (sum(shapes[i][0] for i in held), *shapes[held[0]][1:]), sizes)

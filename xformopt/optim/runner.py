@@ -1,6 +1,5 @@
 """Calls of a transform under one set of settings: one by one, gathered, in slabs, all at once."""
 
-from math import prod
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch._utils import _unflatten_dense_tensors as unflatten
 from xformopt.optim.batching import batch_shape, batched, identity
 from xformopt.optim.plans import Call, Columns, Plan
 from xformopt.refused import Refused
+from xformopt.transforms.buffers import Shape
 from xformopt.transforms.definition import Transform
 
 
@@ -59,7 +59,8 @@ class Runner:
         """Call the transform for one parameter after the other, for a compiler to fuse."""
         for tensors in zip(*columns, strict=True):
             shape = batch_shape(tensors[0].shape, param_ndim, strict)
-            batches = [x.reshape(shape) if x.numel() == prod(shape) else x for x in tensors]
+            pairs = zip(tensors, self.transform.seen_as(shape), strict=True)
+            batches = [x if s is None else x.reshape(s) for x, s in pairs]
             self.transform.fn(*batches, **self._seen_as(tensors[0].shape, shape))
             for x, batch in zip(tensors, batches, strict=True):
                 if not x.is_contiguous():
@@ -77,7 +78,7 @@ class Runner:
     def _alone(self, tensors: list[Tensor], call: Call) -> None:
         """Call it for one parameter; on the CPU in slabs of items that its caches hold."""
         settings = self._seen_as(tensors[0].shape, call.shape)
-        with batched(*tensors, shape=call.shape) as batches:
+        with batched(tensors, self.transform.seen_as(call.shape)) as batches:
             if not call.slab:
                 self.call(batches, settings)
                 return
@@ -91,30 +92,31 @@ class Runner:
         the same; a write through `.data` or `.numpy()` leaves no such trace.
         """
         only_read = range(1, len(self.transform.tensors))
-        counters = self.transform.counters
+        seen = self.transform.seen_as(call.shape)
+        rows = [call.sizes if k in self.transform.entries else [] for k in range(len(columns))]
         batches = [
-            column[0] if k in counters else _gather(column, call)
-            for k, column in enumerate(columns)
+            column[0] if shape is None else _gather(column, shape, sizes)
+            for column, shape, sizes in zip(columns, seen, rows, strict=True)
         ]
         versions = [batch._version for batch in batches]
         self.call(batches)
         for k, (column, batch) in enumerate(zip(columns, batches, strict=True)):
             if k in only_read and batch._version == versions[k]:
                 continue
-            if k in counters:
+            if seen[k] is None:
                 torch.ops.aten._foreach_copy_(column[1:], [batch] * (len(column) - 1))
             else:
-                _scatter(batch, column, call)
+                _scatter(batch, column, rows[k])
 
 
-def _gather(column: list[Tensor], call: Call) -> Tensor:
-    return (torch.cat(column) if call.sizes else flatten(column)).view(call.shape)
+def _gather(column: list[Tensor], shape: Shape, sizes: list[int]) -> Tensor:
+    return (torch.cat(column) if sizes else flatten(column)).view(shape)
 
 
-def _scatter(batch: Tensor, column: list[Tensor], call: Call) -> None:
-    if call.sizes:
+def _scatter(batch: Tensor, column: list[Tensor], sizes: list[int]) -> None:
+    if sizes:
         whole = batch.view(-1, *column[0].shape[1:])
-        torch.split_with_sizes_copy(whole, call.sizes, out=column)
+        torch.split_with_sizes_copy(whole, sizes, out=column)
     else:
         torch.ops.aten._foreach_copy_(column, list(unflatten(batch.view(-1), column)))
 

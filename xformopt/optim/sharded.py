@@ -20,6 +20,20 @@ def is_sharded(x: Any) -> bool:
     return module is not None and isinstance(x, module.DTensor)
 
 
+def local(x: Tensor) -> Tensor:
+    """Return what a rank holds of a tensor; one that is not sharded, as it is."""
+    x = x.detach()
+    return x.to_local() if is_sharded(x) else x  # type: ignore[attr-defined]
+
+
+def beside_shards(x: Any, shape: tuple[int, ...], leading: int) -> Tensor:
+    """Return zeros sharded as the leading dimensions of `x` are, which they share; else whole."""
+    from torch.distributed.tensor import Replicate, zeros
+
+    placements = [p if p.is_shard() and p.dim < leading else Replicate() for p in x.placements]
+    return zeros(*shape, dtype=x.dtype, device_mesh=x.device_mesh, placements=placements)
+
+
 class Shards:
     """The local view of what a link is given for sharded parameters, and the way back.
 

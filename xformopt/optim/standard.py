@@ -51,8 +51,8 @@ class StandardKeys:
             if group.get(key):
                 raise Refused(
                     f"`{key}` of the inner optimizer (={group[key]!r}) would act beside "
-                    f"`transforms.{'` and `transforms.'.join(links)}`; set it to 0, or leave "
-                    "them out"
+                    f"`transforms.{'` and `transforms.'.join(links)}`; set it to 0 where "
+                    "these are to act, or leave them out"
                 )
         if "momentum" in self._default and group["dampening"]:
             raise Refused(

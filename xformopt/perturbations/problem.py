@@ -135,7 +135,8 @@ class Problem:
         of singular values may grow; it is scaled down, towards 0, which stays in the box.
         """
         ball = BALLS[self.norm]
-        with batched(delta, shape=batch_shape(delta.shape, ball.param_ndim)) as (batch,):
+        shape = batch_shape(delta.shape, ball.param_ndim)
+        with batched([delta], [shape]) as (batch,):
             ball.project.fn(batch, radius=self.epsilon)
         torch.clamp(delta, self.low[which], self.high[which], out=delta)
         if self.norm == "nuclear":

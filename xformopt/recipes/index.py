@@ -1,12 +1,13 @@
 """All recipes, by name."""
 
+from xformopt.recipes.matrix import MATRIX
 from xformopt.recipes.published import TRAINING
 from xformopt.recipes.recipe import Recipe
 from xformopt.recipes.sets import CONSTRAINED
 from xformopt.refused import Refused
 from xformopt.text import close_matches
 
-RECIPES: dict[str, Recipe] = {**TRAINING, **CONSTRAINED}
+RECIPES: dict[str, Recipe] = {**TRAINING, **MATRIX, **CONSTRAINED}
 
 
 def names() -> list[str]:

@@ -82,6 +82,46 @@ TRAINING: dict[str, Recipe] = {
         param_ndim=None,
         space=DECAY,
     ),
+    "cautious_decay_adamw": Recipe(
+        "AdamW whose decay acts where the update goes to 0, too",
+        {"cautious_weight_decay": {}},
+        "Chen et al. 2025, arXiv:2510.12402",
+        inner="adam",
+        space={"transforms.cautious_weight_decay.weight": around(0.01)},
+    ),
+    "ademamix": Recipe(
+        "Adam with a second, slower average",
+        {"ademamix": {}, "weight_decay": {"weight": 0.0}},
+        "Pagliardini et al. 2024, arXiv:2409.03137",
+        space={"transforms.ademamix.alpha": Range(1.0, 10.0)},
+    ),
+    "mars_adamw": Recipe(
+        "AdamW on matrices' gradients with their change added, clipped",
+        {},
+        "Yuan et al. 2024, arXiv:2411.10438",
+        routes={
+            "matrices": RecipeRoute(
+                {"ndim": ">=2", "param_ndim": None, "optional": True},
+                {"mars": {}, "clip_norm": {}},
+                "adamw",
+                {"lr": 3e-3, "betas": (0.95, 0.99)},
+            ),
+            "vectors": RecipeRoute(REST, {}, "adamw", {"lr": 3e-3, "betas": (0.9, 0.95)}),
+        },
+        space={"routes.matrices.transforms.mars.gamma": Range(0.005, 0.1)},
+    ),
+    "trust_region_adamw": Recipe(
+        "AdamW whose update of a matrix is at most a share of its norm",
+        {},
+        "after Brock et al. 2021, arXiv:2102.06171, who bound gradients so",
+        routes={
+            "matrices": RecipeRoute(
+                {"ndim": ">=2", "param_ndim": None, "optional": True}, {"trust_region": {}}, "adamw"
+            ),
+            "vectors": RecipeRoute(REST, {}, "adamw"),
+        },
+        space={"routes.matrices.transforms.trust_region.max_ratio": Range(0.001, 0.1)},
+    ),
     "clipped_adam": Recipe(
         "Adam on gradients clipped item by item",
         {"clip_norm": {}},
@@ -102,28 +142,6 @@ TRAINING: dict[str, Recipe] = {
     ),
     "lookahead_adam": Recipe(
         "Adam with slow weights", {"lookahead": {}}, "Zhang et al. 2019", inner="adam"
-    ),
-    "muon": Recipe(
-        "orthogonalised momentum for matrices and kernels, AdamW for embeddings, the output layer "
-        "and vectors",
-        {},
-        "Jordan et al. 2024",
-        routes={
-            "embeddings": RecipeRoute({"role": "embedding", "optional": True}, {}, "adamw"),
-            "head": RecipeRoute({"role": "head", "optional": True}, {}, "adamw"),
-            "hidden": RecipeRoute(
-                {"role": "matrix", "param_ndim": None, "optional": True},
-                {
-                    "ema": {"decay": 0.95, "nesterov": True},
-                    "orthogonalize": {"scale": "muon", "dtype": "bfloat16"},
-                    "weight_decay": {},
-                },
-                "sgd",
-                {"lr": 0.02},
-            ),
-            "rest": RecipeRoute(REST, {}, "adamw"),
-        },
-        space={"routes.hidden.transforms.weight_decay.weight": around(0.01)},
     ),
     "agc": Recipe(
         "SGD with gradients clipped to a share of each unit's norm",

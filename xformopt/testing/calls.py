@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from xformopt.transforms import Transform
+from xformopt.transforms import Link, Transform
+from xformopt.transforms.settings import RATE
 
 Check = Callable[[Transform, Tensor], None]
 
@@ -35,9 +36,13 @@ def apply(
     shape = shape or x.shape
     beside = [beside_of(x).reshape(shape) for _ in transform.tensors[1:]]
     y = x.clone().reshape(shape)
-    state = [initialise(y) for initialise in transform.state.values()]
     written = [y] if transform.scope == "optimizer" else y
-    transform.fn(written, *beside, *state, **{**settings_for(transform, seed), **(settings or {})})
+    transform.fn(
+        written,
+        *beside,
+        *transform.fresh(y),
+        **{**settings_for(transform, seed), **(settings or {})},
+    )
     return y
 
 
@@ -50,7 +55,7 @@ def is_random(transform: Transform) -> bool:
 def given_for(transform: Transform, x: Tensor) -> list[Tensor]:
     """Return what a transform is given for `x`: a copy, what stands beside it, its buffers."""
     beside = [beside_of(x) for _ in transform.tensors[1:]]
-    return [x.clone(), *beside, *(initialise(x) for initialise in transform.state.values())]
+    return [x.clone(), *beside, *transform.fresh(x)]
 
 
 def written_by(transform: Transform, given: list[Tensor]) -> Tensor:
@@ -62,10 +67,19 @@ def written_by(transform: Transform, given: list[Tensor]) -> Tensor:
 
 
 def settings_for(transform: Transform, seed: int = 0) -> dict[str, Any]:
-    """Return the defaults, with a seeded generator where one is taken."""
+    """Return the defaults, a seeded generator where one is taken, and the rate where it is read."""
+    rate = {RATE: 0.5} if transform.reads_rate else {}
+    return {**transform.complete({}), **_resources(transform, seed), **rate}
+
+
+def link_for(transform: Transform, seed: int = 0) -> Link:
+    """Return a link with the defaults, and a seeded generator where one is taken."""
+    return transform(**_resources(transform, seed))
+
+
+def _resources(transform: Transform, seed: int) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(seed)
-    resources = {k: generator for k, s in transform.settings.items() if s.is_resource}
-    return {**transform.complete({}), **resources}
+    return {k: generator for k, s in transform.settings.items() if s.is_resource}
 
 
 def beside_of(x: Tensor) -> Tensor:

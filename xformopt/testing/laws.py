@@ -16,10 +16,11 @@ from xformopt.testing.calls import (
     descend,
     given_for,
     is_random,
+    link_for,
     settings_for,
     written_by,
 )
-from xformopt.transforms import Link, Transform
+from xformopt.transforms import Transform
 
 
 def items_are_independent(transform: Transform, x: Tensor) -> None:
@@ -36,6 +37,13 @@ def zeros_stay_finite(transform: Transform, x: Tensor) -> None:
     check_finite(apply(transform, torch.zeros_like(x)))
 
 
+def no_update_stays_none(transform: Transform, x: Tensor) -> None:
+    """f(0) = 0 where an update is written: what the step leaves in its place stays there."""
+    if transform.target == "update":
+        kept = apply(transform, torch.zeros_like(x))
+        assert not kept.any(), f"an update of 0 became {kept}"
+
+
 def extremes_stay_finite(transform: Transform, x: Tensor) -> None:
     """f(x) is finite for small and large x."""
     for size in (1e-7, 1e4):
@@ -49,9 +57,7 @@ def layout_does_not_matter(transform: Transform, x: Tensor) -> None:
     twin.grad = twin.grad.contiguous()
     before = [_identity(t) for t in (p, p.grad)]
     for tensor in (p, twin):
-        names = [k for k, s in transform.settings.items() if s.is_resource]
-        link = Link(transform, {k: torch.Generator().manual_seed(0) for k in names})
-        ParamTransformingOptimizer([tensor], lr=0.1, transforms=[link]).step()
+        ParamTransformingOptimizer([tensor], lr=0.1, transforms=[link_for(transform)]).step()
     assert [_identity(t) for t in (p, p.grad)] == before, "shape, dtype, strides or memory changed"
     check_close(p, twin)
     check_close(p.grad, twin.grad)
@@ -189,6 +195,7 @@ FOR_ALL: dict[str, Check] = {
         writes_its_target_alone,
         items_are_independent,
         zeros_stay_finite,
+        no_update_stays_none,
         extremes_stay_finite,
         no_items_are_no_error,
         default_dtype_does_not_matter,

@@ -7,11 +7,12 @@ here, so that a new transform is written in one place only.
 import importlib
 import pkgutil
 
+from xformopt.transforms.buffers import PerItem
 from xformopt.transforms.definition import Transform
 from xformopt.transforms.link import Link
 from xformopt.transforms.registry import get, names, remove, transform
 
-__all__ = ["Link", "Transform", "get", "names", "remove", "transform"]
+__all__ = ["Link", "PerItem", "Transform", "get", "names", "remove", "transform"]
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

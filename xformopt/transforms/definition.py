@@ -10,18 +10,10 @@ from torch import Tensor
 
 from xformopt.refused import Refused, RefusedType
 from xformopt.schedules import Schedule, as_schedule
+from xformopt.transforms.buffers import ENTRIES, Buffer, Shape, State, buffers
 from xformopt.transforms.link import INHERIT, Link, When
-from xformopt.transforms.settings import Setting, refuse_unknown, settings_of
-
-StateInit = Callable[[Tensor], Tensor]
-State = tuple[str, ...] | Mapping[str, StateInit | Literal["counter"]]
-"""The buffers of a transform: names, for zeros, or what makes each from the parameter."""
-
-TENSORS = {
-    "item": {("grad",), ("param",), ("grad", "param"), ("param", "grad"), ("grad", "raw_grad")},
-    "optimizer": {("grads",)},
-}
-"""What the tensor arguments may be called, by the scope of the transform."""
+from xformopt.transforms.settings import RATE, Setting, refuse_unknown, settings_of
+from xformopt.transforms.signature import TIMES, link_signature, tensors_of
 
 Standard = Mapping[str, str | tuple[str, ...]]
 """What torch's optimizers call settings of a transform."""
@@ -62,7 +54,7 @@ class Transform:
         functools.update_wrapper(self, fn, ("__module__", "__name__", "__qualname__", "__doc__"))
         self.fn = fn
         self.name = fn.__name__
-        self.state = _initialisers(state)
+        self.state: dict[str, Buffer] = buffers(self.name, state)
         self.scope = scope
         self.elementwise = elementwise
         if foreach and not elementwise:
@@ -76,11 +68,18 @@ class Transform:
             )
         self.items: Items = "entry" if elementwise else items
         self.laws = laws
-        self.tensors = _tensors(fn, tuple(self.state), TENSORS[scope])
-        self.counters = [
-            len(self.tensors) + i for i, init in enumerate(self.state.values()) if init is _counter
-        ]
+        self.tensors = tensors_of(fn, tuple(self.state), scope)
+        self.columns = [*[ENTRIES] * len(self.tensors), *self.state.values()]
+        kinds = [held.kind for held in self.columns]
+        self.entries = [k for k, kind in enumerate(kinds) if kind == "entries"]
+        self.counters = [k for k, held in enumerate(self.columns) if held.is_counter]
+        if elementwise and "item" in kinds:
+            raise Refused(
+                f"`{self.name}` is elementwise, and sees no items, for which `PerItem` would keep "
+                "buffers: declare them by name, `state=(…)`, or drop `elementwise=True`"
+            )
         self.settings: dict[str, Setting] = settings_of(fn)
+        self.reads_rate = RATE in inspect.signature(fn).parameters
         self._check = check
         self._draws = draws
         self.standard = dict(standard or {})
@@ -90,20 +89,30 @@ class Transform:
                 f"`averages` of `{self.name}` must be among its buffers {[*self.state]}, got "
                 f"{averages!r}"
             )
-        self.__signature__ = _link_signature(fn, self.when, bool(self.state))
+        self.__signature__ = link_signature(fn, self.when, bool(self.state))
         unknown = set(laws) - set(get_args(Law))
         if unknown:
             raise Refused(f"`laws` of `{self.name}` must be among {get_args(Law)}, got {laws}")
 
     @property
     def target(self) -> str:
-        """What the transform writes: 'grad' or 'param'."""
+        """What the transform writes: 'grad', 'update' or 'param'."""
         return self.tensors[0].removesuffix("s")
 
     @property
     def when(self) -> When:
         """When it runs unless the link says otherwise: gradients 'pre', parameters 'post'."""
-        return "pre" if self.target == "grad" else "post"
+        return TIMES[self.tensors[0]]
+
+    @property
+    def reads_grad(self) -> bool:
+        """Whether it writes or reads gradients, so that it acts where there is one."""
+        return any("grad" in name for name in self.tensors)
+
+    @property
+    def is_of_steps(self) -> bool:
+        """Whether it needs a step: what this made, the gradient before the chain, or the rate."""
+        return self.reads_rate or not {"update", "raw_grad"}.isdisjoint(self.tensors)
 
     def __call__(
         self,
@@ -150,6 +159,14 @@ class Transform:
             if wrong:
                 raise Refused("", of=self.name, says=f"`{self.name}`: {wrong}")
 
+    def fresh(self, batch: Tensor) -> list[Tensor]:
+        """Return its buffers as they begin beside a batch tensor of shape `(N, *d)`."""
+        return [held.begun(batch, batch.ndim - 1) for held in self.state.values()]
+
+    def seen_as(self, batch: Shape) -> list[Shape | None]:
+        """Return the shapes in which it is given what it takes beside a batch of this shape."""
+        return [held.seen_as(batch) for held in self.columns]
+
     def draws(self, values: Mapping[str, Any]) -> bool:
         """Return whether it draws random numbers, so that its calls must keep their order."""
         if self._draws is None:
@@ -163,48 +180,3 @@ class Transform:
     def __reduce__(self) -> str:
         """Pickle and copy by reference, as functions do."""
         return self.fn.__qualname__
-
-
-def _initialisers(state: State) -> dict[str, StateInit]:
-    if not isinstance(state, Mapping):
-        return dict.fromkeys(state, torch.zeros_like)
-    for name, init in state.items():
-        if init == "counter" and name != "step":
-            raise Refused(f"a counter must be named `step`, which torch loads as it is: {name}")
-    return {name: _counter if init == "counter" else init for name, init in state.items()}
-
-
-def _counter(param: Tensor) -> Tensor:
-    return torch.zeros((), dtype=torch.float32, device=param.device)
-
-
-def _tensors(
-    fn: Callable[..., None], state: tuple[str, ...], known: set[tuple[str, ...]]
-) -> tuple[str, ...]:
-    arguments = inspect.signature(fn).parameters.values()
-    positional = tuple(a.name for a in arguments if a.kind is a.POSITIONAL_OR_KEYWORD)
-    count = len(positional) - len(state)
-    tensors, buffers = positional[:count], positional[count:]
-    if tensors not in known or buffers != state:
-        raise RefusedType(
-            f"the arguments of transform `{fn.__name__}` must be `grad` or `param` (what it "
-            f"writes), then what it reads, then its state {state}; got {positional}"
-        )
-    return tensors
-
-
-def _link_signature(fn: Callable[..., None], when: When, keeps: bool) -> inspect.Signature:
-    """The signature of the call that makes a link: settings, and what all links have."""
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    settings = [
-        a.replace(annotation=Any)
-        for a in inspect.signature(fn).parameters.values()
-        if a.kind is keyword
-    ]
-    shared = [
-        inspect.Parameter("param_ndim", keyword, default=INHERIT, annotation=Any),
-        inspect.Parameter("when", keyword, default=when, annotation=Any),
-    ]
-    if keeps:
-        shared.append(inspect.Parameter("state_dtype", keyword, default=None, annotation=Any))
-    return inspect.Signature([*settings, *shared])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 INHERIT = "inherit"
 """The `param_ndim` of a link that takes the one of the parameter group."""
 
-When = Literal["pre", "post"]
+When = Literal["pre", "update", "post"]
 
 
 class Link:
@@ -125,10 +125,16 @@ def _check_ndim(transform: "Transform", param_ndim: Any) -> None:
 
 
 def _check_when(transform: "Transform", when: Any) -> None:
-    if when not in (None, "pre", "post"):
-        says = f"`when` of `{transform.name}` must be 'pre' or 'post', got {when!r}"
-        raise Refused("when", "'pre' or 'post'", when, of=transform.name, says=says)
-    if when == "post" and transform.target == "grad":
+    if when in (None, transform.when):
+        return
+    if when == "pre" and "update" in transform.tensors[1:]:
+        says = f"`when='pre'` of `{transform.name}`: it reads the update, which is not made then"
+        raise Refused("when", value=when, of=transform.name, says=says)
+    if transform.target == "update" or when not in ("pre", "post"):
+        rule = "'update'" if transform.target == "update" else "'pre' or 'post'"
+        says = f"`when` of `{transform.name}` must be {rule}, got {when!r}"
+        raise Refused("when", rule, when, of=transform.name, says=says)
+    if transform.target == "grad":
         says = (
             f"`when='post'` of `{transform.name}` has no effect: it writes gradients, which "
             "nothing reads after the step"

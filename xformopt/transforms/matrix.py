@@ -12,7 +12,7 @@ from xformopt.transforms.items import TINY, at_least_float32, item_norm
 from xformopt.transforms.matrices import as_matrices, lengths_of_rows, svd
 from xformopt.transforms.newton_schulz import newton_schulz
 from xformopt.transforms.registry import transform
-from xformopt.transforms.settings import Count, NonNegative
+from xformopt.transforms.settings import Count, NonNegative, Number
 
 
 @transform(items="matrix", costly=True, laws=("odd",))
@@ -127,6 +127,24 @@ def column_norm(grad: Tensor, *, eps: NonNegative = TINY) -> None:
     arXiv:2502.07529.
     """
     _normalize_along(grad, -2, eps)
+
+
+@transform(items="matrix", laws=("odd",))
+def shape_scale(grad: Tensor, *, rows: Number = 0.5, columns: Number = -0.5) -> None:
+    """Scale each item, as a matrix, by powers of its numbers of rows and columns.
+
+    g ← rows^a · columns^b · g, for matrices (d1, d2·d3·…) and vectors (d1, 1)
+
+    >>> import torch
+    >>> g = torch.ones(1, 4, 1)
+    >>> shape_scale.fn(g, rows=0.5)
+    >>> g.flatten()
+    tensor([2., 2., 2., 2.])
+
+    Source: Yang et al. 2023, A Spectral Condition for Feature Learning, arXiv:2310.17813.
+    """
+    height, width = as_matrices(grad).shape[1:]
+    grad.mul_(height**rows * width**columns)
 
 
 def _compute_dtype(held: torch.dtype, asked: str) -> torch.dtype:

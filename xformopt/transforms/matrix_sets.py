@@ -3,13 +3,11 @@
 An item of one dimension, such as a bias, is a matrix of one column: each of its entries is a row.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from xformopt.transforms.items import TINY, at_least_float32
-from xformopt.transforms.matrices import as_matrices, lengths_of_rows, svd
+from xformopt.transforms.items import TINY
+from xformopt.transforms.matrices import as_matrices, lengths_of_rows, map_singular_values
 from xformopt.transforms.project import onto_capped_simplex
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Count, NonNegative
@@ -30,7 +28,7 @@ def spectral_ball(param: Tensor, *, radius: NonNegative = 1.0) -> None:
 
     Source: Beck 2017, First-Order Methods in Optimization, theorem 7.18.
     """
-    _map_singular_values(param, lambda s: s.clamp_max(radius))
+    map_singular_values(param, lambda s: s.clamp_max(radius))
 
 
 @transform(items="matrix", laws=("idempotent", "nonexpansive", "odd"))
@@ -53,7 +51,7 @@ def nuclear_ball(param: Tensor, *, radius: NonNegative = 1.0) -> None:
         outside = s.sum(1, keepdim=True) > radius
         return torch.where(outside, onto_capped_simplex(s, radius), s)
 
-    _map_singular_values(param, onto_l1_ball)
+    map_singular_values(param, onto_l1_ball)
 
 
 @transform(items="matrix", laws=("odd",))
@@ -71,7 +69,7 @@ def stiefel(param: Tensor) -> None:
 
     Source: Higham 1986, Computing the polar decomposition, SIAM J. Sci. Stat. Comput. 7(4).
     """
-    _map_singular_values(param, torch.ones_like)
+    map_singular_values(param, torch.ones_like)
 
 
 @transform(items="matrix", laws=("idempotent", "odd"))
@@ -89,7 +87,7 @@ def low_rank(param: Tensor, *, rank: Count = 1) -> None:
 
     Source: Eckart & Young 1936, Psychometrika 1(3).
     """
-    _map_singular_values(param, lambda s: torch.where(_index(s) < rank, s, 0))
+    map_singular_values(param, lambda s: torch.where(_index(s) < rank, s, 0))
 
 
 @transform(items="matrix", laws=("idempotent", "odd", "nonexpansive"))
@@ -110,15 +108,6 @@ def max_norm(param: Tensor, *, radius: NonNegative = 3.0) -> None:
     rows = as_matrices(param)
     factor = (radius / lengths_of_rows(rows).clamp_min(TINY)).clamp_max(1.0)
     param.copy_((rows * factor).reshape(param.shape))
-
-
-def _map_singular_values(param: Tensor, function: Callable[[Tensor], Tensor]) -> None:
-    matrices = as_matrices(param).to(at_least_float32(param.dtype))
-    u, s, v = svd(matrices)
-    mapped = function(s)
-    changed = (mapped != s).any(-1)[:, None, None]
-    new = torch.where(changed, u * mapped.unsqueeze(-2) @ v, matrices)
-    param.copy_(new.reshape(param.shape))
 
 
 def _index(s: Tensor) -> Tensor:

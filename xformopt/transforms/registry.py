@@ -36,19 +36,21 @@ def transform(
 def transform(fn: Callable[..., None] | None = None, **declared: Any) -> Any:
     """Register an in-place function of a batch tensor under its name.
 
-    The first argument, `grad` or `param`, is what it writes; then come the tensors that it reads
-    (`param`, `grad`, or `raw_grad`: the gradient before the chain), then its state buffers;
-    settings are keyword-only and typed.
+    The first argument, `grad`, `update` or `param`, is what it writes: before the inner step, what
+    this step changed, or after it. Then come the tensors that it reads: `param`, for an update that
+    of before the step, `grad`, `raw_grad`, the gradient before the chain, and beside `param` the
+    `update`; then its state buffers. Settings are keyword-only and typed; `lr` is the group's rate.
 
     Args:
         fn: the function; it writes its first argument in place and returns nothing.
         **declared: `state`, the names of its buffers, zero at first, or a mapping from names to
-            functions of the parameter, or to 'counter' for a scalar; `elementwise`, whether it
-            treats each entry on its own; `foreach`, then, the same for lists of tensors, by
-            torch's multi-tensor kernels; `costly`, whether it computes so much that one call for
-            several large tensors is worth copying them; `items`, 'matrix' where the shape of an
-            item matters: it is seen as `(d1, d2·d3·…)`, or as one column if it has one dimension;
-            'entry' where each entry is treated on its own, though steps are counted;
+            functions of the parameter, to `PerItem` for zeros in a shape of their own for each
+            item, or to 'counter' for a scalar, 'host_counter' for one on the CPU; `elementwise`,
+            whether it treats each entry on its own; `foreach`, then, the same for lists of
+            tensors, by torch's multi-tensor kernels; `costly`, whether it computes so much that
+            one call for several large tensors is worth copying them; `items`, 'matrix' where the
+            shape of an item matters: it is seen as `(d1, d2·d3·…)`, or as one column if it has one
+            dimension; 'entry' where each entry is treated on its own, though steps are counted;
             `scope`, 'optimizer' for one call with all gradients as the list `grads`; `laws`, what
             holds for it; `check`, a function of the settings that returns what is wrong with them
             together; `draws`, one that returns whether random numbers are drawn, where having a

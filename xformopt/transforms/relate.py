@@ -5,32 +5,9 @@ from math import prod
 import torch
 from torch import Tensor
 
-from xformopt.transforms.items import TINY, at_least_float32, aten, item_norm
+from xformopt.transforms.items import TINY, at_least_float32, item_norm
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import NonNegative, Positive
-
-
-def _weight_decay_each(grads: list[Tensor], params: list[Tensor], *, weight: float) -> None:
-    if weight != 0.0:
-        aten._foreach_add_(grads, params, alpha=weight)
-
-
-@transform(elementwise=True, foreach=_weight_decay_each, standard={"weight_decay": "weight"})
-def weight_decay(grad: Tensor, param: Tensor, *, weight: NonNegative = 0.01) -> None:
-    """Add a share of the parameter to the gradient; decoupled if it stands last in the chain.
-
-    g ← g + weight · x
-
-    >>> import torch
-    >>> g, x = torch.tensor([[1.0]]), torch.tensor([[10.0]])
-    >>> weight_decay.fn(g, x, weight=0.1)
-    >>> g
-    tensor([[2.]])
-
-    Source: Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization, arXiv:1711.05101.
-    """
-    if weight != 0.0:
-        grad.add_(param, alpha=weight)
 
 
 @transform

@@ -14,6 +14,9 @@ from xformopt.refused import Refused, RefusedType
 from xformopt.schedules import Schedule
 from xformopt.text import close_matches
 
+RATE = "lr"
+"""The keyword of a transform that is no setting, but the learning rate of the group."""
+
 
 class Rule(NamedTuple):
     """What a value must satisfy, in words and as a predicate."""
@@ -28,6 +31,10 @@ NonNegative = Annotated[float, Rule("a number >= 0", lambda v: v >= 0)]
 Count = Annotated[int, Rule("an int >= 1", lambda v: v >= 1)]
 Fraction = Annotated[float, Rule("a number in [0, 1]", lambda v: 0 <= v <= 1)]
 Decay = Annotated[float, Rule("a number in [0, 1)", lambda v: 0 <= v < 1)]
+
+
+Rate = float | Tensor
+"""The learning rate of a group: a number, or a scalar tensor, whose value nothing may wait for."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ def settings_of(fn: Callable[..., Any]) -> dict[str, Setting]:
                 f"`{fn.__name__}` must name its arguments, and leave `param_ndim` and "
                 f"`when` to links; got `{a}`"
             )
-    keyword = [a for a in arguments if a.kind is a.KEYWORD_ONLY]
+    keyword = [a for a in arguments if a.kind is a.KEYWORD_ONLY and a.name != RATE]
     return {a.name: _setting(fn.__name__, a.name, hints.get(a.name), a.default) for a in keyword}
 
 
