@@ -24,12 +24,16 @@ from experiments.bench import (
     startup,
     sweeps,
     training,
+    updates,
 )
 from experiments.bench.case import Case
 from experiments.bench.report import as_table, save
 from experiments.bench.results import Results
 
-KINDS = (names, links, groups, changing, ranks, startup, training, pages, sweeps, attacks, recipes)
+KINDS = (
+    names, links, updates, groups, changing, ranks, startup, training, pages, sweeps, attacks,
+    recipes,
+)  # fmt: skip
 """Modules that give cases; what may take longest stands last."""
 
 

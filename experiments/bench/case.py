@@ -87,11 +87,8 @@ def ratio(of: str, over: str, words: str, goal: float | None = None) -> Figure:
     return Figure(of, words, lambda seconds: seconds[of] / seconds[over], goal)
 
 
-def extra_copies(of: str, goal: float | None = None) -> Figure:
-    """Return the time beyond the bare step, over that of a copy of the gradient's bytes."""
-    return Figure(
-        of,
-        "extra copies",
-        lambda seconds: (seconds[of] - seconds["bare"]) / seconds["copy"],
-        goal,
-    )
+def extra_copies(
+    of: str, goal: float | None = None, over: str = "bare", words: str = "extra copies"
+) -> Figure:
+    """Return the time beyond the bare step, or another, over that of a copy of all gradients."""
+    return Figure(of, words, lambda seconds: (seconds[of] - seconds[over]) / seconds["copy"], goal)
