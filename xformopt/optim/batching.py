@@ -65,13 +65,18 @@ def to_batch(x: Tensor, param_ndim: int | None, *, strict_ndim: bool = True) -> 
     return batch
 
 
+def in_shapes(tensors: Sequence[Tensor], shapes: Sequence[Shape | None]) -> list[Tensor]:
+    """Return tensors in shapes, or as they are where it is None."""
+    return [x if s is None else x.reshape(s) for x, s in zip(tensors, shapes, strict=True)]
+
+
 @contextmanager
 def batched(tensors: Sequence[Tensor], shapes: Sequence[Shape | None]) -> Iterator[list[Tensor]]:
     """Give tensors in shapes, or as they are where it is None.
 
     What was copied because no view was possible is written back.
     """
-    batches = [x if s is None else x.reshape(s) for x, s in zip(tensors, shapes, strict=True)]
+    batches = in_shapes(tensors, shapes)
     yield batches
     for x, batch in zip(tensors, batches, strict=True):
         if x.data_ptr() != batch.data_ptr():

@@ -53,22 +53,24 @@ class Changing:
 
     def begin(self) -> None:
         """Put the change of each parameter in its place."""
-        _foreach("sub", self._moved(), self._old())
+        _foreach("sub", *self._moved())
         self._in_place = True
 
     def end(self) -> None:
         """Add what the links made of the changes to the parameters as they were."""
-        if self._is_read_later and not self._in_place:
-            self._updates = {p: p.detach() - old for p, old in self._pairs()}
-        elif self._is_read_later:
-            self._updates = {p: p.detach().clone() for p in self._moved()}
+        params, before = self._moved()
+        if self._is_read_later:
+            self._updates = {
+                p: p.detach().clone() if self._in_place else p.detach() - old
+                for p, old in zip(params, before, strict=True)
+            }
         if self._in_place:
-            _foreach("add", self._moved(), self._old())
+            _foreach("add", params, before)
         self._in_place = False
 
     def undo(self) -> None:
         """Put the parameters back to what they were before the step."""
-        _foreach("copy", self._moved(), self._old())
+        _foreach("copy", *self._moved())
         self._in_place = False
 
     def params(self, params: list[Tensor]) -> list[Tensor]:
@@ -85,14 +87,10 @@ class Changing:
         if torch.compiler.is_compiling():
             self._before = {}
 
-    def _pairs(self) -> list[tuple[Tensor, Tensor]]:
-        return [(p, old) for p, old in self._before.items() if p.grad is not None]
-
-    def _moved(self) -> list[Tensor]:
-        return [p for p, _ in self._pairs()]
-
-    def _old(self) -> list[Tensor]:
-        return [old for _, old in self._pairs()]
+    def _moved(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the parameters that have a gradient, and what they were before the step."""
+        params = [p for p in self._before if p.grad is not None]
+        return params, [self._before[p] for p in params]
 
 
 def _foreach(what: str, written: Iterable[Tensor], others: Iterable[Tensor]) -> None:

@@ -234,21 +234,18 @@ class ParamTransformingOptimizer(Optimizer):
         return self._compiled
 
     def _step(self, closure: Callable[[], Any] | None = None) -> Any:
+        changing = self._chain.changing
         if closure is None:
             self._apply_pre_step_transform_()
-            self._remember()
+            changing.remember(self.param_groups, without_gradient=False)
             returned = self._inner_step()
         else:
-            self._remember(without_gradient=True)
+            changing.remember(self.param_groups, without_gradient=True)
             returned = self._inner_step(self._transforming(closure))
         self._apply_update_transform_()
         self._apply_post_step_transform_()
         self._scheduled.count(self.param_groups)
         return returned
-
-    @torch.no_grad()
-    def _remember(self, *, without_gradient: bool = False) -> None:
-        self._chain.changing.remember(self.param_groups, without_gradient=without_gradient)
 
     def _inner_step(self, *closure: Callable[[], Any]) -> Any:
         """Make the inner step; what links stand for is not shown to the inner optimizer."""

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch._utils import _flatten_dense_tensors as flatten
 from torch._utils import _unflatten_dense_tensors as unflatten
 
-from xformopt.optim.batching import batch_shape, batched, identity
+from xformopt.optim.batching import batch_shape, batched, identity, in_shapes
 from xformopt.optim.plans import Call, Columns, Plan
 from xformopt.refused import Refused
 from xformopt.transforms.buffers import Shape
@@ -59,8 +59,7 @@ class Runner:
         """Call the transform for one parameter after the other, for a compiler to fuse."""
         for tensors in zip(*columns, strict=True):
             shape = batch_shape(tensors[0].shape, param_ndim, strict)
-            pairs = zip(tensors, self.transform.seen_as(shape), strict=True)
-            batches = [x if s is None else x.reshape(s) for x, s in pairs]
+            batches = in_shapes(tensors, self.transform.seen_as(shape))
             self.transform.fn(*batches, **self._seen_as(tensors[0].shape, shape))
             for x, batch in zip(tensors, batches, strict=True):
                 if not x.is_contiguous():

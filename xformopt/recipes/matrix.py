@@ -1,22 +1,24 @@
 """Published optimizers that treat weight matrices as such, and send all else elsewhere."""
 
-from xformopt.recipes.recipe import Chain, Recipe, RecipeRoute
+from xformopt.recipes.recipe import LAYERS, REST, Chain, Recipe, RecipeRoute
 from xformopt.recipes.space import Range, Space, around
 
-WHOLE = {"param_ndim": None, "optional": True}
+WHOLE = {"param_ndim": None, **REST}
 HIDDEN = {"role": "matrix", **WHOLE}
-MOMENTUM: Chain = {"ema": {"decay": 0.95, "nesterov": True}}
-ORTHOGONAL: Chain = {**MOMENTUM, "orthogonalize": {"scale": "muon", "dtype": "bfloat16"}}
+ORTHOGONAL: Chain = {
+    "ema": {"decay": 0.95, "nesterov": True},
+    "orthogonalize": {"scale": "muon", "dtype": "bfloat16"},
+}
 DECAYED: Space = {"routes.hidden.transforms.weight_decay.weight": around(0.01)}
 
 
 def _hidden(route: RecipeRoute) -> dict[str, RecipeRoute]:
     """Return routes of hidden matrices and kernels, with AdamW for all else, as Muon has them."""
     return {
-        "embeddings": RecipeRoute({"role": "embedding", "optional": True}, {}, "adamw"),
-        "head": RecipeRoute({"role": "head", "optional": True}, {}, "adamw"),
+        "embeddings": RecipeRoute({"role": "embedding", **REST}, {}, "adamw"),
+        "head": RecipeRoute({"role": "head", **REST}, {}, "adamw"),
         "hidden": route,
-        "rest": RecipeRoute({"optional": True}, {}, "adamw"),
+        "rest": RecipeRoute(REST, {}, "adamw"),
     }
 
 
@@ -68,13 +70,11 @@ MATRIX: dict[str, Recipe] = {
         "Vyas et al. 2024, arXiv:2409.11321",
         routes={
             "matrices": RecipeRoute(
-                {"ndim": ">=2", **WHOLE},
+                LAYERS,
                 {"soap": {}, "weight_decay": {}},
                 settings={"lr": 3e-3},
             ),
-            "vectors": RecipeRoute(
-                {"optional": True}, {}, "adamw", {"lr": 3e-3, "betas": (0.95, 0.95)}
-            ),
+            "vectors": RecipeRoute(REST, {}, "adamw", {"lr": 3e-3, "betas": (0.95, 0.95)}),
         },
         space={"routes.matrices.transforms.weight_decay.weight": around(0.01)},
     ),
@@ -108,11 +108,11 @@ MATRIX: dict[str, Recipe] = {
         "Jiang et al. 2026, arXiv:2603.14315",
         routes={
             "matrices": RecipeRoute(
-                {"ndim": ">=2", **WHOLE},
+                LAYERS,
                 {"decoupled_weight_decay": {"when": "pre"}, "spectral_clip": {}},
                 "adam",
             ),
-            "vectors": RecipeRoute({"optional": True}, {}, "adamw"),
+            "vectors": RecipeRoute(REST, {}, "adamw"),
         },
         space={"routes.matrices.transforms.spectral_clip.max_norm": Range(1.0, 100.0)},
     ),

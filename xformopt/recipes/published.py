@@ -1,10 +1,9 @@
 """Published optimizers for training, each as a chain and an inner optimizer."""
 
-from xformopt.recipes.recipe import Recipe, RecipeRoute
+from xformopt.recipes.recipe import LAYERS, REST, Recipe, RecipeRoute
 from xformopt.recipes.space import Range, Space, around
 
 UNITS = {"ndim": ">=2", "param_ndim": -1, "optional": True}
-REST = {"optional": True}
 
 MOMENTUM: Space = {"transforms.momentum.decay": Range(0.8, 0.98, log=False)}
 DECAY: Space = {"transforms.weight_decay.weight": around(0.01)}
@@ -43,7 +42,7 @@ TRAINING: dict[str, Recipe] = {
         "You et al. 2017, arXiv:1708.03888",
         routes={
             "layers": RecipeRoute(
-                {"ndim": ">=2", "param_ndim": None, "optional": True},
+                LAYERS,
                 {"lars_scale": {}, "momentum": {}},
                 settings={"lr": 1.0},
             ),
@@ -101,7 +100,7 @@ TRAINING: dict[str, Recipe] = {
         "Yuan et al. 2024, arXiv:2411.10438",
         routes={
             "matrices": RecipeRoute(
-                {"ndim": ">=2", "param_ndim": None, "optional": True},
+                LAYERS,
                 {"mars": {}, "clip_norm": {}},
                 "adamw",
                 {"lr": 3e-3, "betas": (0.95, 0.99)},
@@ -115,9 +114,7 @@ TRAINING: dict[str, Recipe] = {
         {},
         "after Brock et al. 2021, arXiv:2102.06171, who bound gradients so",
         routes={
-            "matrices": RecipeRoute(
-                {"ndim": ">=2", "param_ndim": None, "optional": True}, {"trust_region": {}}, "adamw"
-            ),
+            "matrices": RecipeRoute(LAYERS, {"trust_region": {}}, "adamw"),
             "vectors": RecipeRoute(REST, {}, "adamw"),
         },
         space={"routes.matrices.transforms.trust_region.max_ratio": Range(0.001, 0.1)},

@@ -8,6 +8,12 @@ from xformopt.recipes.space import Space
 Chain = dict[str, dict[str, Any]]
 """Transforms by name, each with the settings that differ from its own defaults."""
 
+REST: dict[str, Any] = {"optional": True}
+"""The rule of a route that takes what the others leave, if there is anything."""
+
+LAYERS: dict[str, Any] = {"ndim": ">=2", "param_ndim": None, **REST}
+"""That of one which takes matrices and kernels, each as one item."""
+
 Purpose = Literal["training", "constraints", "attacks"]
 """Training networks; minimising over a set; searching the worst input in a ball."""
 

@@ -11,6 +11,9 @@ from xformopt.transforms.matrices import as_matrices, eigenvectors
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Count, Decay, NonNegative
 
+Side = tuple[Tensor, Tensor, int]
+"""The moment of a side, its eigenvectors, and the dimension of a batch of matrices that it is."""
+
 
 @transform(
     state={
@@ -65,11 +68,12 @@ def soap(
     """
     step.add_(1)
     x = as_matrices(grad)
+    sides = [(left, left_basis, 1), (right, right_basis, 2)]
+    sides = [side for side in sides if side[0].numel()]
     if is_at_hand(step) and float(step) == 1:
-        _follow(x, left, right, shampoo_beta)
-        for moment, basis in ((left, left_basis), (right, right_basis)):
-            if moment.numel():
-                basis.copy_(eigenvectors(moment))
+        _follow(x, sides, shampoo_beta)
+        for moment, basis, _ in sides:
+            basis.copy_(eigenvectors(moment))
         grad.mul_(0)  # what is not finite stays so
         return
     count = elapsed(step) - 1
@@ -78,21 +82,21 @@ def soap(
     squares.lerp_(_turned(x, left_basis, right_basis).square(), 1 - beta2)
     direction = _turned(as_matrices(first), left_basis, right_basis) / squares.sqrt().add(eps)
     scale = (1 - beta2**count) ** 0.5 / (1 - beta1**count)
-    _follow(x, left, right, shampoo_beta)
+    _follow(x, sides, shampoo_beta)
     back = _turned(direction, left_basis.mT, right_basis.mT)
     grad.copy_((back * scale).view(grad.shape))
-    _refresh(count, every, squares, [(left, left_basis, 1), (right, right_basis, 2)])
+    _refresh(count, every, squares, sides)
     second.copy_(squares.view(second.shape))
 
 
-def _follow(x: Tensor, left: Tensor, right: Tensor, beta: float) -> None:
+def _follow(x: Tensor, sides: list[Side], beta: float) -> None:
     """Let the moments follow, held below the largest number of their dtype."""
     wide = x.to(at_least_float32(x.dtype))
-    for moment, side in ((left, wide), (right, wide.mT)):
-        if moment.numel():
-            largest = torch.finfo(moment.dtype).max
-            followed = moment.to(wide.dtype).lerp(side @ side.mT, 1 - beta)
-            moment.copy_(followed.clamp_(-largest, largest))
+    for moment, _, dim in sides:
+        rows = wide if dim == 1 else wide.mT
+        largest = torch.finfo(moment.dtype).max
+        followed = moment.to(wide.dtype).lerp(rows @ rows.mT, 1 - beta)
+        moment.copy_(followed.clamp_(-largest, largest))
 
 
 def _turned(x: Tensor, left_basis: Tensor, right_basis: Tensor) -> Tensor:
@@ -100,16 +104,12 @@ def _turned(x: Tensor, left_basis: Tensor, right_basis: Tensor) -> Tensor:
     return x @ right_basis if right_basis.numel() else x
 
 
-def _refresh(
-    count: Any, every: int, squares: Tensor, sides: list[tuple[Tensor, Tensor, int]]
-) -> None:
+def _refresh(count: Any, every: int, squares: Tensor, sides: list[Side]) -> None:
     """Turn the bases towards the moments, and put v in the order of their new columns."""
     if isinstance(count, float) and count % every:
         return
     is_due = count % every == 0
     for moment, basis, dim in sides:
-        if not moment.numel():
-            continue
         product = moment @ basis
         order = (basis * product).sum(-2).argsort(-1, descending=True)
         columns = product.gather(-1, order.unsqueeze(-2).expand_as(product))

@@ -49,6 +49,11 @@ def elapsed(step: Tensor) -> Any:
     return step if step.device.type == "mps" else step.double()  # which has no float64
 
 
+def as_weight(weight: Any, x: Tensor) -> Any:
+    """Return a weight as `x.lerp_` takes it: a tensor in the dtype of `x`, a number as it is."""
+    return weight.to(x.dtype) if isinstance(weight, Tensor) else weight
+
+
 def rounds_scalars(x: Tensor) -> bool:
     """Return whether multi-tensor products round a factor to the dtype of `x` before they use it.
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from xformopt.transforms.buffers import ROWS
-from xformopt.transforms.items import TINY, elapsed, item_norm
+from xformopt.transforms.items import TINY, as_weight, elapsed, item_norm
 from xformopt.transforms.matrices import as_matrices
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Count, Decay, Fraction, NonNegative
@@ -112,7 +112,7 @@ def ademamix(
     count = elapsed(step)
     share = _at_most_1(count / warmup)
     fast.lerp_(grad, 1 - beta1)
-    slow.lerp_(grad, _like(1 - _slower(beta1, beta3, share), slow))
+    slow.lerp_(grad, as_weight(1 - _slower(beta1, beta3, share), slow))
     second.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
     denominator = second.sqrt().div_((1 - beta2**count) ** 0.5).add_(_least(eps, grad))
     grad.copy_((fast / (1 - beta1**count) + alpha * share * slow).div_(denominator))
@@ -154,10 +154,6 @@ def _slower(beta1: float, beta3: float, share: Any) -> Any:
 
 def _at_most_1(x: Any) -> Any:
     return x.clamp_max(1) if isinstance(x, Tensor) else min(x, 1.0)
-
-
-def _like(weight: Any, x: Tensor) -> Any:
-    return weight.to(x.dtype) if isinstance(weight, Tensor) else weight
 
 
 def _least(eps: float, x: Tensor) -> float:

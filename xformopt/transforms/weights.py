@@ -3,7 +3,14 @@
 import torch
 from torch import Tensor
 
-from xformopt.transforms.items import TINY, at_least_float32, elapsed, is_at_hand, largest_entry
+from xformopt.transforms.items import (
+    TINY,
+    as_weight,
+    at_least_float32,
+    elapsed,
+    is_at_hand,
+    largest_entry,
+)
 from xformopt.transforms.registry import transform
 from xformopt.transforms.settings import Count, Fraction
 
@@ -29,7 +36,7 @@ def param_ema(param: Tensor, average: Tensor, step: Tensor, *, decay: Fraction =
     step.add_(1)
     count = elapsed(step)
     weight = (1 - decay) / (1 - decay**count) if decay < 1 else 1 / count
-    average.lerp_(param, weight.to(average.dtype) if isinstance(weight, Tensor) else weight)
+    average.lerp_(param, as_weight(weight, average))
 
 
 @transform(state={"slow": torch.clone, "step": "counter"}, items="entry", averages="slow")
